@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Gathering, the rare cases
+ *
+ * The common descriptor lies in the region of the one before and finds room in the request;
+ * ring/gather.h handles it inline. Here is what is left: a range in another region or across
+ * several (regions that touch for the driver need not for us, so one descriptor may become
+ * several ranges), a chain with many ranges, and all that is wrong.
+ *
+ * A translation may answer -EAGAIN: it is passed up, nothing of the chain is consumed, and the
+ * pop is repeated when the map changes.
+ */
+
+#include "ring/gather.h"
+
+#include "base/log.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+static int append(struct ob_queue *queue, struct ob_chain *chain, void *host, uint64_t addr,
+                  uint64_t len, bool write)
+{
+    unsigned count = (unsigned)chain->n_out + chain->n_in;
+
+    if (count == OB_CHAIN_RANGES_MAX)
+        return queue_bad(queue, "a chain has more than %d ranges", OB_CHAIN_RANGES_MAX);
+    if (count == OB_CHAIN_RANGES_INLINE)
+        pool_use_table(&queue->pool, chain);
+    chain->iov[count].iov_base = host;
+    chain->iov[count].iov_len = len;
+    chain->guest[count] = addr;
+    if (write)
+        chain->n_in++;
+    else
+        chain->n_out++;
+    return 0;
+}
+
+int gather_range_slow(struct ob_queue *queue, struct ob_chain *chain, uint64_t addr, uint32_t len,
+                      bool write)
+{
+    enum ob_access access = write ? OB_ACCESS_WRITE : OB_ACCESS_READ;
+    uint64_t left = len;
+
+    if (!len)
+        return queue_bad(queue, "a descriptor at address 0x%" PRIx64 " has no length", addr);
+    if (!write && chain->n_in)
+        return queue_bad(queue, "a readable descriptor follows a writable one");
+    if (range_wraps(addr, len))
+        return queue_bad(queue, "0x%x bytes at address 0x%" PRIx64 " wrap around", len, addr);
+    while (left) {
+        void *host;
+        const struct map_range *range;
+        int64_t run = ob_map_translate(queue->map->map, OB_SPACE_DRIVER, addr, left, access, &host);
+        int result;
+
+        if (run == -EAGAIN)
+            return -EAGAIN;
+        if (run < 0)
+            return queue_bad(queue, "0x%" PRIx64 " bytes at address 0x%" PRIx64
+                             " are not memory that may be %s", left, addr,
+                             write ? "written" : "read");
+        result = append(queue, chain, host, addr, (uint64_t)run, write);
+        if (result < 0)
+            return result;
+        range = map_find(queue->map->map, OB_SPACE_DRIVER, addr);
+        if (range)
+            queue->last_range = range;
+        addr += (uint64_t)run;
+        left -= (uint64_t)run;
+    }
+    return 0;
+}
+
+int gather_table(struct ob_queue *queue, uint64_t addr, uint32_t len,
+                 const struct vring_desc **ret)
+{
+    uint8_t *to = (uint8_t *)queue->table_copy;
+    uint64_t left = len;
+
+    if (!len || len % sizeof(**ret) || len > OB_CHAIN_RANGES_MAX * sizeof(**ret) ||
+        range_wraps(addr, len))
+        return queue_bad(queue, "an indirect table at 0x%" PRIx64 " has 0x%x bytes, not 1 to %d "
+                         "times 16", addr, len, OB_CHAIN_RANGES_MAX);
+    while (left) {
+        void *host;
+        int64_t run = ob_map_translate(queue->map->map, OB_SPACE_DRIVER, addr, left,
+                                       OB_ACCESS_READ, &host);
+
+        if (run == -EAGAIN)
+            return -EAGAIN;
+        if (run < 0)
+            return queue_bad(queue, "an indirect table at 0x%" PRIx64 " is not in memory", addr);
+        if (run == len) {
+            *ret = host;
+            return (int)(len / sizeof(**ret));
+        }
+        memcpy(to, host, (size_t)run);
+        to += run;
+        addr += (uint64_t)run;
+        left -= (uint64_t)run;
+    }
+    *ret = queue->table_copy;
+    return (int)(len / sizeof(**ret));
+}
+
+int gather_ring_area(const struct ob_queue *queue, const char *what, uint64_t addr, uint64_t len,
+                     enum ob_access access, void *ret_ptr)
+{
+    void *host;
+    int64_t run = ob_map_translate(queue->map->map, queue->setup.space, addr, len, access, &host);
+
+    if (run == -EAGAIN)
+        return -EAGAIN;
+    if (run < 0 || (uint64_t)run != len) {
+        log_error(queue->log, "queue %u: its %s, 0x%" PRIx64 " bytes at address 0x%" PRIx64
+                  ", is not in one memory region: give the region first", queue->index, what, len,
+                  addr);
+        return -EFAULT;
+    }
+    memcpy(ret_ptr, &host, sizeof(host));
+    return 0;
+}
