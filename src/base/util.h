@@ -56,4 +56,14 @@ static inline bool range_wraps(uint64_t start, uint64_t len)
     return __builtin_add_overflow(start, len, &end);
 }
 
+/* Tells the core that we spin. */
+static inline void cpu_relax(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
 #endif

@@ -167,7 +167,7 @@ int ob_loop_run(struct ob_loop *loop)
             turns = 0;
             result = run_events(loop, 0);
         } else if (!done) {
-            cpu_pause();
+            cpu_relax();
         }
     }
     store_once(&loop->stop, false);

@@ -38,14 +38,4 @@ void loop_pollers_init(struct loop_pollers *pollers, const struct ob_loop_option
 /* Runs each active poller once. Returns the units of work done. */
 unsigned loop_pollers_run(struct loop_pollers *pollers);
 
-/* Tells the core that we spin. */
-static inline void cpu_pause(void)
-{
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("yield");
-#endif
-}
-
 #endif
