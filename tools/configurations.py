@@ -33,7 +33,7 @@ class Configuration:
 
 
 IN_PROCESS = ['unit', 'pair', 'fuzz']
-OVER_A_SOCKET = ['wire']
+OVER_A_SOCKET = ['wire', 'hostile']
 
 CONFIGURATIONS = [
     Configuration('default', quick=True),
