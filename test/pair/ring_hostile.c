@@ -115,8 +115,8 @@ static bool try_split(const struct vring_desc *desc, unsigned count, const struc
 #define split_breaks(...)                                                                        \
     do {                                                                                         \
         const struct vring_desc d[] = {__VA_ARGS__};                                             \
-        struct seen seen;                                                                        \
-        assert_false(try_split(d, array_size(d), NULL, 0, &seen));                               \
+        struct seen nothing;                                                                     \
+        assert_false(try_split(d, array_size(d), NULL, 0, &nothing));                            \
     } while (0)
 
 static void split_descriptors(void **state)
@@ -276,8 +276,8 @@ static bool try_packed(const struct vring_packed_desc *desc, unsigned count,
 #define packed_breaks(...)                                                                       \
     do {                                                                                         \
         const struct vring_packed_desc d[] = {__VA_ARGS__};                                      \
-        struct seen seen;                                                                        \
-        assert_false(try_packed(d, array_size(d), NULL, 0, &seen));                              \
+        struct seen nothing;                                                                     \
+        assert_false(try_packed(d, array_size(d), NULL, 0, &nothing));                           \
     } while (0)
 
 static void packed_descriptors(void **state)
