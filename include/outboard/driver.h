@@ -31,7 +31,8 @@ struct ob_driver_options {
                                    begins with; NULL: one of the library's */
     const struct ob_log *log; /**< may be NULL */
     uint64_t features;        /**< wanted; those that are offered too will be accepted.
-                                   VERSION_1 is always among them */
+                                   VERSION_1 is always among them, IN_ORDER only with
+                                   RING_PACKED */
     unsigned n_queues;        /**< 0: 1 */
     unsigned queue_size;      /**< descriptors; 0: 256 */
     unsigned request_ranges;  /**< ranges of one request at most; 0: 8 */
@@ -104,7 +105,8 @@ OB_PUBLIC void ob_driver_submit(struct ob_driver_queue *queue, const uint32_t *r
 
 /**
  * Takes up to max requests that the device has ended.
- * @return how many, or -EPROTO if the device broke the rules.
+ * @return how many; -EPROTO if the device broke the rules; -ENOBUFS if the ring is in order
+ * and max is less than what is under way.
  */
 OB_PUBLIC int ob_driver_reap(struct ob_driver_queue *queue, struct ob_driver_used *used,
                              unsigned max);

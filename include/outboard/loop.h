@@ -104,12 +104,14 @@ struct ob_poller {
     uint64_t idle_since;
     uint64_t mean_gap;
     bool active;
+    bool again; /* woken while it ran */
 };
 
 /** Adds a poller, active. */
 OB_PUBLIC void ob_poller_add(struct ob_loop *loop, struct ob_poller *poller);
 
-/** Makes a sleeping poller active again; fine on one that is active or not added. */
+/** Makes a sleeping poller active again; one that runs just now runs once more before it
+ *  sleeps. Fine on one that is not added. */
 OB_PUBLIC void ob_poller_wake(struct ob_poller *poller);
 
 /** Removes a poller; its verbs are not called any more. Fine on one never added. */

@@ -163,7 +163,7 @@ static const struct cli_option option_table[] = {
     {"queues", "N", "queues, each with a thread (1)", set_queues},
     {"queue-size", "N", "descriptors of a ring (256)", set_queue_size},
     {"packed", NULL, "use packed rings", set_packed},
-    {"in-order", NULL, "use in-order rings", set_in_order},
+    {"in-order", NULL, "use in-order rings (with --packed)", set_in_order},
     {"direct", NULL, "use no indirect descriptors", set_direct},
     {"rate", "N", "submit N requests a second, at random times,\ninstead of as many as possible",
      set_rate},
@@ -208,6 +208,11 @@ static int bench_blk(struct bench_options *options, const char *endpoint)
     int error;
 
     options->endpoint = endpoint;
+    if (options->in_order && !options->packed) {
+        cli_complain("--in-order needs --packed: a client with fixed requests cannot keep a split "
+                     "ring in order");
+        return CLI_USAGE;
+    }
     if (options->rate && options->verify) {
         cli_complain("--rate and --verify do not go together: drop one");
         return CLI_USAGE;

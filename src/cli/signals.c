@@ -33,7 +33,8 @@ static void bus_error(int number, siginfo_t *info, void *context)
 {
     int saved = errno;
 
-    if (!ob_memory_fault(info->si_addr))
+    /* An access that is not aligned would only fault again. */
+    if (info->si_code == BUS_ADRALN || !ob_memory_fault(info->si_addr))
         signal(SIGBUS, SIG_DFL); /* the access is repeated, and ends the program */
     errno = saved;
 }

@@ -18,7 +18,7 @@ struct device_queue {
     struct ob_work broken_work;    /* worker to control, while broken_posted */
     bool broken_posted;            /* atomic */
     bool running;                  /* the control thread's, as all below */
-    unsigned epoch;                /* of resets: answers from before are not for now */
+    unsigned epoch;                /* of starts and resets: earlier answers are not for now */
     struct command *deferred;      /* a start that waits for resets to drain */
 };
 

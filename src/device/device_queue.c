@@ -113,8 +113,14 @@ static void start_finish(struct command *command)
 
 static void start_run(struct command *command)
 {
-    command_finish(command, queue_start(&command->slot->queue, &command->start.setup,
-                                        &command->start.pool));
+    struct ob_queue *queue = &command->slot->queue;
+
+    if (queue->state != QUEUE_STOPPED) {
+        pool_done(&command->start.pool);
+        command_finish(command, -EALREADY);
+        return;
+    }
+    command_finish(command, queue_start(queue, &command->start.setup, &command->start.pool));
 }
 
 int ob_device_queue_start(struct ob_device *device, unsigned index,
@@ -148,6 +154,8 @@ int ob_device_queue_start(struct ob_device *device, unsigned index,
     command->done = done;
     command->ctx = ctx;
     slot->running = true;
+    slot->epoch++; /* of this start: a stop before it does not end it */
+    command->epoch = slot->epoch;
     if (device->resets)
         slot->deferred = command;
     else
@@ -183,14 +191,17 @@ static void post_deferred(struct ob_device *device)
 static void queue_has_drained(struct ob_queue *queue)
 {
     struct device_queue *slot = container_of(queue, struct device_queue, queue);
+    struct command *command = slot->drain_waiters;
 
-    while (slot->drain_waiters) {
-        struct command *command = slot->drain_waiters;
+    /* With the last answer the device may be freed: nothing of it is touched after that. */
+    slot->drain_waiters = NULL;
+    while (command) {
+        struct command *next = command->next;
 
-        slot->drain_waiters = command->next;
         if (command->stopped)
             queue->format->save(queue, &command->base);
         command_finish(command, 0);
+        command = next;
     }
 }
 
@@ -440,7 +451,8 @@ static void broken_arrives(struct ob_work *work)
     const struct ob_device_listener *listener = &slot->device->listener;
 
     __atomic_store_n(&slot->broken_posted, false, __ATOMIC_SEQ_CST);
-    if (slot->running && listener->queue_broken)
+    /* A driver that is gone is told nothing, nor is the next one told of it. */
+    if (slot->running && !slot->deferred && !slot->device->resets && listener->queue_broken)
         listener->queue_broken(listener->ctx, slot->queue.index);
 }
 

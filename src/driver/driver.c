@@ -78,6 +78,9 @@ static int negotiate(struct ob_driver *driver)
         return -EINVAL;
     }
     driver->features = offered & (driver->options.features | needed);
+    /* Prepared requests own their descriptors of a split ring, so these cannot go round. */
+    if (!(driver->features & feature_bit(VIRTIO_F_RING_PACKED)))
+        driver->features &= ~feature_bit(VIRTIO_F_IN_ORDER);
     return driver->frontend->ops->set_features(driver->frontend, driver->features);
 }
 

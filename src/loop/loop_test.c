@@ -309,6 +309,42 @@ static void idle_is_not_scheduled(void **state)
     }
 }
 
+/* A poller that is woken by what it does itself, once. */
+struct self_waking {
+    struct ob_poller poller;
+    unsigned runs;
+};
+
+static unsigned self_waking_run(struct ob_poller *poller, unsigned budget)
+{
+    struct self_waking *self = container_of(poller, struct self_waking, poller);
+
+    if (++self->runs == 1)
+        ob_poller_wake(poller);
+    return 0;
+}
+
+static bool always_sleeps(struct ob_poller *poller)
+{
+    return true;
+}
+
+static void wake_inside_run_counts(void **state)
+{
+    struct ob_loop_options options = {.poll = OB_POLL_OFF};
+    struct self_waking self = {.poller = {.run = self_waking_run, .sleep = always_sleeps}};
+    struct ob_loop *loop;
+
+    assert_int_equal(ob_loop_new(&options, &loop), 0);
+    ob_poller_add(loop, &self.poller);
+    for (unsigned i = 0; i < 5; i++)
+        loop_pollers_run(&loop->pollers);
+    assert_int_equal(self.runs, 2);
+    assert_false(self.poller.active);
+    ob_poller_remove(&self.poller);
+    ob_loop_free(loop);
+}
+
 struct timed {
     struct ob_timer timer;
     struct ob_loop *loop;
@@ -360,6 +396,7 @@ int main(void)
         cmocka_unit_test(posts_keep_their_order), cmocka_unit_test(watch_removes_another),
         cmocka_unit_test(sources_take_all),       cmocka_unit_test(idle_is_not_scheduled),
         cmocka_unit_test(timers),                 cmocka_unit_test(no_such_cpu),
+        cmocka_unit_test(wake_inside_run_counts),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -77,7 +77,10 @@ void ob_poller_add(struct ob_loop *loop, struct ob_poller *poller)
 
 void ob_poller_wake(struct ob_poller *poller)
 {
-    if (!poller->loop || poller->active)
+    if (!poller->loop)
+        return;
+    poller->again = true;
+    if (poller->active)
         return;
     poller->loop->pollers.asleep--;
     list_add(&poller->loop->pollers, poller);
@@ -130,6 +133,7 @@ static unsigned run_one(struct loop_pollers *pollers, struct ob_poller *poller)
     unsigned done;
 
     pollers->running = poller;
+    poller->again = false;
     done = poller->run(poller, BUDGET);
     if (!pollers->running)
         return done;
@@ -138,7 +142,8 @@ static unsigned run_one(struct loop_pollers *pollers, struct ob_poller *poller)
             gap_ended(pollers, poller);
         return done;
     }
-    if (should_sleep(pollers, poller) && poller->sleep(poller) && pollers->running) {
+    if (!poller->again && should_sleep(pollers, poller) && poller->sleep(poller) &&
+        pollers->running && !poller->again) {
         list_remove(pollers, poller);
         pollers->asleep++;
     }

@@ -29,16 +29,18 @@ static int packed_attach(struct ob_queue *queue)
 {
     const struct ob_queue_setup *setup = &queue->setup;
     struct ring_packed ring = queue->packed;
-    int result;
+    struct ring_area desc = {"descriptor ring", setup->desc, sizeof(*ring.desc) * setup->size, 16,
+                             OB_ACCESS_BOTH};
+    struct ring_area driver = {"driver event area", setup->driver, sizeof(*ring.driver), 4,
+                               OB_ACCESS_READ};
+    struct ring_area device = {"device event area", setup->device, sizeof(*ring.device), 4,
+                               OB_ACCESS_BOTH};
+    int result = gather_ring_area(queue, &desc, &ring.desc);
 
-    result = gather_ring_area(queue, "descriptor ring", setup->desc,
-                              sizeof(*ring.desc) * setup->size, OB_ACCESS_BOTH, &ring.desc);
     if (!result)
-        result = gather_ring_area(queue, "driver event area", setup->driver, sizeof(*ring.driver),
-                                  OB_ACCESS_READ, &ring.driver);
+        result = gather_ring_area(queue, &driver, &ring.driver);
     if (!result)
-        result = gather_ring_area(queue, "device event area", setup->device, sizeof(*ring.device),
-                                  OB_ACCESS_BOTH, &ring.device);
+        result = gather_ring_area(queue, &device, &ring.device);
     if (!result)
         queue->packed = ring;
     return result;

@@ -24,18 +24,18 @@ static int split_attach(struct ob_queue *queue)
     const struct ob_queue_setup *setup = &queue->setup;
     struct ring_split ring = queue->split;
     uint64_t event = setup->features & feature_bit(VIRTIO_RING_F_EVENT_IDX) ? 2 : 0;
-    int result;
+    struct ring_area desc = {"descriptor table", setup->desc, sizeof(*ring.desc) * setup->size,
+                             16, OB_ACCESS_READ};
+    struct ring_area avail = {"available ring", setup->driver,
+                              SPLIT_AVAIL_HEADER + 2ull * setup->size + event, 2, OB_ACCESS_READ};
+    struct ring_area used = {"used ring", setup->device,
+                             SPLIT_USED_HEADER + 8ull * setup->size + event, 4, OB_ACCESS_BOTH};
+    int result = gather_ring_area(queue, &desc, &ring.desc);
 
-    result = gather_ring_area(queue, "descriptor table", setup->desc,
-                              sizeof(*ring.desc) * setup->size, OB_ACCESS_READ, &ring.desc);
     if (!result)
-        result = gather_ring_area(queue, "available ring", setup->driver,
-                                  SPLIT_AVAIL_HEADER + 2ull * setup->size + event,
-                                  OB_ACCESS_READ, &ring.avail);
+        result = gather_ring_area(queue, &avail, &ring.avail);
     if (!result)
-        result = gather_ring_area(queue, "used ring", setup->device,
-                                  SPLIT_USED_HEADER + 8ull * setup->size + event,
-                                  OB_ACCESS_BOTH, &ring.used);
+        result = gather_ring_area(queue, &used, &ring.used);
     if (!result)
         queue->split = ring;
     return result;

@@ -87,6 +87,7 @@ int ring_driver_new(const struct ring_driver_setup *setup, struct ring_driver **
     driver->in_order = setup->features & feature_bit(VIRTIO_F_IN_ORDER);
     for (uint32_t i = 0; i < setup->size; i++)
         driver->buffers[i].next = (uint16_t)(i + 1);
+    driver->free_tail = (uint16_t)(setup->size - 1);
     attach(driver);
     *ret = driver;
     return 0;
@@ -199,9 +200,10 @@ int ring_driver_take(struct ring_driver *driver, struct ring_used *used, unsigne
 {
     unsigned count = 0;
 
-    /* In order, one report may stand for all that is out. */
-    while (count < max && (!driver->in_order || max - count >= driver->out) &&
-           driver->format->peek(driver)) {
+    /* One report may stand for all that is out. */
+    if (driver->in_order && max < driver->out)
+        return -ENOBUFS;
+    while (count < max && driver->format->peek(driver)) {
         uint32_t id, len;
 
         driver->format->next(driver, &id, &len);

@@ -54,8 +54,8 @@ int ring_driver_add(struct ring_driver *driver, const struct ring_range *ranges,
 bool ring_driver_publish(struct ring_driver *driver);
 
 /*
- * Takes up to max used buffers. Returns how many, or -EPROTO if the device gave back
- * something that it does not have.
+ * Takes up to max used buffers. Returns how many; -EPROTO if the device gave back something
+ * that it does not have; -ENOBUFS if the ring is in order and max is less than what is out.
  */
 int ring_driver_take(struct ring_driver *driver, struct ring_used *used, unsigned max);
 

@@ -33,7 +33,8 @@ struct ring_driver {
     struct ring_driver_setup setup;
     const struct driver_format *format;
     uint32_t size;
-    uint16_t free_head;  /* id; size: none */
+    uint16_t free_head;  /* id; means nothing while no slot is free */
+    uint16_t free_tail;  /* IN_ORDER takes from the head and gives back to the tail */
     uint32_t free_slots; /* descriptors */
     uint32_t out;        /* buffers */
     bool indirect, event_idx, in_order;

@@ -80,8 +80,17 @@ static void split_release(struct ring_driver *driver, uint16_t id)
 
     for (unsigned i = 1; i < driver->buffers[id].slots; i++)
         last = driver->buffers[last].next;
-    driver->buffers[last].next = driver->free_head;
-    driver->free_head = id;
+    if (!driver->in_order) {
+        driver->buffers[last].next = driver->free_head;
+        driver->free_head = id;
+        return;
+    }
+    /* Descriptors go round the table in its order (2.7): those used first are taken first. */
+    if (driver->free_slots)
+        driver->buffers[driver->free_tail].next = id;
+    else
+        driver->free_head = id;
+    driver->free_tail = last;
 }
 
 static bool split_ask_call(struct ring_driver *driver)

@@ -105,18 +105,24 @@ int gather_table(struct ob_queue *queue, uint64_t addr, uint32_t len,
     return (int)(len / sizeof(**ret));
 }
 
-int gather_ring_area(const struct ob_queue *queue, const char *what, uint64_t addr, uint64_t len,
-                     enum ob_access access, void *ret_ptr)
+int gather_ring_area(const struct ob_queue *queue, const struct ring_area *area, void *ret_ptr)
 {
     void *host;
-    int64_t run = ob_map_translate(queue->map->map, queue->setup.space, addr, len, access, &host);
+    int64_t run = ob_map_translate(queue->map->map, queue->setup.space, area->addr, area->len,
+                                   area->access, &host);
 
     if (run == -EAGAIN)
         return -EAGAIN;
-    if (run < 0 || (uint64_t)run != len) {
+    if (run < 0 || (uint64_t)run != area->len) {
         log_error(queue->log, "queue %u: its %s, 0x%" PRIx64 " bytes at address 0x%" PRIx64
-                  ", is not in one memory region: give the region first", queue->index, what, len,
-                  addr);
+                  ", is not in one memory region: give the region first", queue->index, area->name,
+                  area->len, area->addr);
+        return -EFAULT;
+    }
+    if ((uintptr_t)host % area->align) {
+        log_error(queue->log, "queue %u: its %s at address 0x%" PRIx64 " lies in a region whose "
+                  "file offset shifts it off its alignment of %u", queue->index, area->name,
+                  area->addr, area->align);
         return -EFAULT;
     }
     memcpy(ret_ptr, &host, sizeof(host));

@@ -119,9 +119,16 @@ static always_inline int gather_table_fast(struct ob_queue *queue, uint64_t addr
     return (int)(len / sizeof(**ret));
 }
 
-/* Translates a ring area, which has to be contiguous for us too. 0, -EFAULT or -EAGAIN. */
-int gather_ring_area(const struct ob_queue *queue, const char *what, uint64_t addr, uint64_t len,
-                     enum ob_access access, void *ret_ptr);
+/* One of the three areas of a ring. */
+struct ring_area {
+    const char *name;
+    uint64_t addr, len;
+    unsigned align; /* for us, too: a region may shift addresses */
+    enum ob_access access;
+};
+
+/* Translates it; it has to be contiguous for us, too. 0, -EFAULT or -EAGAIN. */
+int gather_ring_area(const struct ob_queue *queue, const struct ring_area *area, void *ret_ptr);
 
 /* What remains to be done with a chain that was published or dropped. */
 static always_inline void chain_recycle(struct ob_queue *queue, struct ob_chain *chain)

@@ -241,7 +241,7 @@ int queue_start(struct ob_queue *queue, const struct ob_queue_setup *setup, stru
     queue->ring_lost = false;
     queue->staged_count = 0;
     queue->publish_every = 1;
-    result = start_tables(queue);
+    result = queue->kick.fd >= 0 && !queue->kick.loop ? -ENOSPC : start_tables(queue);
     if (!result)
         result = queue->format->attach(queue);
     if (!result)
@@ -316,8 +316,10 @@ void queue_set_kick(struct ob_queue *queue, int fd)
     ob_watch_remove(&queue->kick);
     fd_close(&queue->kick.fd);
     queue->kick.fd = fd;
-    if (fd >= 0 && ob_watch_add(queue->loop, &queue->kick) < 0)
+    if (fd >= 0 && ob_watch_add(queue->loop, &queue->kick) < 0 && queue->state == QUEUE_RUNNING)
         ob_queue_break(queue, "its kick descriptor cannot be watched");
+    /* A kick may have come by the one before; with event indices there is no other. */
+    ob_poller_wake(&queue->poller);
 }
 
 void queue_set_call(struct ob_queue *queue, struct ob_call call)
@@ -325,6 +327,10 @@ void queue_set_call(struct ob_queue *queue, struct ob_call call)
     if (queue->call.release)
         queue->call.release(queue->call.ctx);
     queue->call = call;
+    /* A call may have gone to the sink before, or to none, and with event indices the driver
+     * asks but once. */
+    if (queue->state != QUEUE_STOPPED && !queue->ring_lost && call.call)
+        call.call(call.ctx);
 }
 
 void queue_kicked(struct ob_queue *queue)

@@ -214,7 +214,7 @@ static void check_used(struct model *model, const struct ring_used *used)
 
 static int driver_take(struct model *model)
 {
-    struct ring_used used[1024];
+    static struct ring_used used[32768];
     int count = ring_driver_take(model->rig.driver, used, array_size(used));
 
     assert_true(count >= 0);
