@@ -86,9 +86,9 @@ OB_PUBLIC unsigned ob_memory_count(const struct ob_memory *memory);
  * Makes a new snapshot the current one, and drops this memory's reference to the one
  * before.
  *
- * @param released  called once the snapshot before is referenced by nobody and its lost
- *                  regions are unmapped: at that time the kernel does not use them any
- *                  more either. Called (posted) also if there was none. May be NULL.
+ * @param released  called once the snapshot before, and all before that, are referenced by
+ *                  nobody and their lost regions are unmapped: at that time the kernel does
+ *                  not use them any more either. Called (posted) also if there was none. May be NULL.
  * @return 0 or -ENOMEM.
  */
 OB_PUBLIC int ob_memory_publish(struct ob_memory *memory, ob_memory_released_fn released,

@@ -10,6 +10,9 @@
  * is posted to the control thread, because regions are that thread's, and because munmap() of
  * a large region is slow.
  *
+ * A map holds the one that took its place, so they are released in their order: a request may be
+ * out under the map before last, and what was removed since is still used by it.
+ *
  * Queues keep the range of their last hit and look there first (map_range_holds()); this file
  * is the way for the others: a binary search for descriptors' addresses, a scan for ring
  * addresses, which are translated only when a ring starts or the map changes.
@@ -25,6 +28,7 @@ static void map_release(struct ob_work *work)
     struct ob_map *map = container_of(work, struct ob_map, release);
     ob_memory_released_fn released = map->released;
     void *ctx = map->released_ctx;
+    struct ob_map *next = map->next;
 
     for (unsigned i = 0; i < map->count; i++)
         region_unref(map->regions[i]);
@@ -34,6 +38,7 @@ static void map_release(struct ob_work *work)
     free(map);
     if (released)
         released(ctx);
+    ob_map_unref(next);
 }
 
 static int compare_regions(const void *a, const void *b)

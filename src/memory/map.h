@@ -35,6 +35,7 @@ struct ob_map {
     void *owner;
     ob_memory_released_fn released;
     void *released_ctx;
+    struct ob_map *next;     /* the one that took its place: not released before this one */
     struct region **regions; /* a reference each */
     struct map_range ranges[];
 };

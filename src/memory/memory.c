@@ -152,6 +152,7 @@ int ob_memory_publish(struct ob_memory *memory, ob_memory_released_fn released, 
     memory->map = map;
     old->released = released;
     old->released_ctx = ctx;
+    old->next = ob_map_ref(map);
     ob_map_unref(old);
     return 0;
 }

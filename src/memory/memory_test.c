@@ -61,7 +61,8 @@ static void run_loop(struct fixture *f)
 static void teardown(struct fixture *f)
 {
     ob_memory_free(f->memory);
-    run_loop(f);
+    for (unsigned i = 0; i < 4; i++) /* maps release each other */
+        run_loop(f);
     ob_loop_free(f->loop);
     close(f->fd);
 }
@@ -212,6 +213,31 @@ static void snapshots_outlive_regions(void **state)
     teardown(&f);
 }
 
+/* A map that is still held keeps those after it from being reported as released. */
+static void releases_keep_their_order(void **state)
+{
+    struct fixture f;
+    struct ob_region_info a = region_at(0, 1), b = region_at(10, 1);
+    struct ob_map *first;
+
+    (void)state;
+    setup(&f);
+    assert_int_equal(add(&f, a), 0);
+    assert_int_equal(ob_memory_publish(f.memory, NULL, NULL), 0);
+    first = ob_map_ref(ob_memory_map(f.memory)); /* a request under the map with a */
+    assert_int_equal(add(&f, b), 0);
+    assert_int_equal(ob_memory_publish(f.memory, NULL, NULL), 0);
+    assert_int_equal(ob_memory_remove(f.memory, &a), 0);
+    assert_int_equal(ob_memory_publish(f.memory, released, &f), 0);
+    run_loop(&f);
+    assert_int_equal(f.released, 0);
+    ob_map_unref(first);
+    run_loop(&f);
+    run_loop(&f); /* one posts the next */
+    assert_int_equal(f.released, 1);
+    teardown(&f);
+}
+
 static int miss(void *ctx, uint64_t addr, uint64_t len, enum ob_access access)
 {
     (void)len;
@@ -293,6 +319,7 @@ int main(void)
         cmocka_unit_test(refused_regions),   cmocka_unit_test(all_slots),
         cmocka_unit_test(odd_offsets),       cmocka_unit_test(snapshots_outlive_regions),
         cmocka_unit_test(access_and_misses), cmocka_unit_test(truncated_file),
+        cmocka_unit_test(releases_keep_their_order),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

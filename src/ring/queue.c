@@ -188,6 +188,8 @@ static bool queue_sleep(struct ob_poller *poller)
 {
     struct ob_queue *queue = container_of(poller, struct ob_queue, poller);
 
+    if (unlikely(load_once(queue->map->map->faulted) && !queue->broken))
+        return false; /* what it saw as empty was the hole */
     if (queue->popping && !queue->blocked) {
         queue->kick_wanted = true;
         if (queue->format->ask_kick(queue))

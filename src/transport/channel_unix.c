@@ -118,8 +118,8 @@ static void channel_unix_ready(struct ob_watch *watch, uint32_t events)
 static int channel_unix_watch(struct channel *channel, unsigned interest)
 {
     struct channel_unix *self = channel_unix(channel);
-    uint32_t events = (interest & CHANNEL_READ ? EPOLLIN : 0u) |
-                      (interest & CHANNEL_WRITE ? EPOLLOUT : 0u);
+    uint32_t events =
+        (interest & CHANNEL_READ ? EPOLLIN : 0u) | (interest & CHANNEL_WRITE ? EPOLLOUT : 0u);
 
     if (self->watch.loop && interest == self->interest)
         return 0;

@@ -56,15 +56,15 @@ struct vhost_user_transport {
     struct ob_transport transport;
     struct ob_transport_options options;
     enum vhost_user_mode mode;
-    char *path;                    /* NULL if inherited */
+    char *path; /* NULL if inherited */
     struct vhost_user_socket socket;
-    struct ob_watch watch;         /* of the listening socket */
-    struct ob_timer timer;         /* to connect or accept again */
-    int reserve;                   /* a descriptor to give up, or -1 */
-    uint64_t delay;                /* before the next try to connect */
-    bool outage;                   /* and it has been logged */
+    struct ob_watch watch;              /* of the listening socket */
+    struct ob_timer timer;              /* to connect or accept again */
+    int reserve;                        /* a descriptor to give up, or -1 */
+    uint64_t delay;                     /* before the next try to connect */
+    bool outage;                        /* and it has been logged */
     struct vhost_user_session *session; /* being served, or NULL */
-    unsigned sessions;             /* not freed yet */
+    unsigned sessions;                  /* not freed yet */
     bool closing;
     ob_done_fn done;
     void *done_ctx;
@@ -128,7 +128,7 @@ static void log_front_end(const struct vhost_user_transport *self, int fd)
         log_info(self->options.log, "vhost-user: front-end connected");
 }
 
-/* fd: consumed on success. */
+/* fd: consumed in any case. */
 static int session_start(struct vhost_user_transport *self, int fd)
 {
     const struct vhost_user_listener listener = {
@@ -142,13 +142,14 @@ static int session_start(struct vhost_user_transport *self, int fd)
     if (result < 0) {
         log_error(self->options.log, "vhost-user: not a connected Unix stream socket: %s",
                   strerror(-result));
+        fd_close(&fd);
         return result;
     }
-    result = vhost_user_session_new(self->options.control, self->options.log,
-                                    self->options.device, channel, &listener, &self->session);
+    result = vhost_user_session_new(self->options.control, self->options.log, self->options.device,
+                                    channel, &listener, &self->session);
     if (result < 0) {
         log_error(self->options.log, "vhost-user: front-end turned away: %s", strerror(-result));
-        free(channel); /* closing it would close the descriptor, too */
+        channel->ops->close(channel);
         return result;
     }
     self->sessions++;
@@ -171,8 +172,7 @@ static void serve(struct vhost_user_transport *self, int fd)
         self->session = NULL;
         vhost_user_session_close(session, false);
     }
-    if (session_start(self, fd) < 0)
-        fd_close(&fd);
+    session_start(self, fd);
 }
 
 static void listen_ready(struct ob_watch *watch, uint32_t events)
@@ -213,10 +213,7 @@ static int connect_now(struct vhost_user_transport *self)
         return result;
     }
     self->outage = false;
-    result = session_start(self, fd);
-    if (result < 0)
-        fd_close(&fd);
-    return result;
+    return session_start(self, fd);
 }
 
 static void timer_expired(struct ob_timer *timer)
@@ -242,24 +239,25 @@ static int watch_listener(struct vhost_user_transport *self)
 
 static int open_inherited(struct vhost_user_transport *self)
 {
-    int fd = self->options.fd, result;
+    int fd = fcntl(self->options.fd, F_DUPFD_CLOEXEC, 0), result;
 
-    if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) {
-        log_error(self->options.log, "vhost-user: descriptor %d: %s", fd, strerror(errno));
-        return -EBADF;
-    }
-    if (!vhost_user_socket_listens(fd)) {
-        self->mode = VHOST_USER_CONNECTED;
-        return session_start(self, fd);
-    }
-    self->mode = VHOST_USER_SERVER;
-    result = fd_set_nonblocking(fd);
-    if (result < 0)
+    if (fd < 0) {
+        result = -errno;
+        log_error(self->options.log, "vhost-user: descriptor %d: %s", self->options.fd,
+                  strerror(-result));
         return result;
-    self->socket.fd = fd;
-    result = watch_listener(self);
-    if (result < 0)
-        self->socket.fd = -1;
+    }
+    if (vhost_user_socket_listens(fd)) {
+        self->socket.fd = fd; /* and closed with it */
+        result = fd_set_nonblocking(fd);
+        if (!result)
+            result = watch_listener(self);
+    } else {
+        self->mode = VHOST_USER_CONNECTED;
+        result = session_start(self, fd);
+    }
+    if (!result)
+        fd_close(&self->options.fd);
     return result;
 }
 
@@ -335,7 +333,7 @@ static void finish(struct ob_work *work)
 static void vhost_user_close(struct ob_transport *transport, ob_done_fn done, void *ctx)
 {
     struct vhost_user_transport *self =
-            container_of(transport, struct vhost_user_transport, transport);
+        container_of(transport, struct vhost_user_transport, transport);
 
     self->closing = true;
     self->done = done;

@@ -39,8 +39,7 @@ int vhost_user_get_config(struct vhost_user_session *session)
         result = ob_device_config_read(session->device, config.offset, config.bytes,
                                        min_u64(config.size, config_size - config.offset));
     if (result < 0) {
-        vhost_user_complain(session, "GET_CONFIG failed: only %zu bytes can be read",
-                    config_size);
+        vhost_user_complain(session, "GET_CONFIG failed: only %zu bytes can be read", config_size);
         vhost_user_reply(session, NULL, 0);
         return 0;
     }
@@ -79,8 +78,7 @@ void vhost_user_config_tell(struct vhost_user_session *session)
     if (!session->back || session->ended ||
         !vhost_user_negotiated(session, VHOST_USER_PROTOCOL_F_CONFIG))
         return;
-    while (session->back_sent ||
-           (session->config_changed && vhost_user_vrings_running(session))) {
+    while (session->back_sent || (session->config_changed && vhost_user_vrings_running(session))) {
         size_t len = vhost_user_encode(message, VHOST_USER_BACKEND_CONFIG_CHANGE_MSG, 0, NULL, 0);
         int64_t sent = session->back->ops->send(session->back, message + session->back_sent,
                                                 len - session->back_sent);
@@ -90,8 +88,7 @@ void vhost_user_config_tell(struct vhost_user_session *session)
             return;
         }
         if (sent < 0) {
-            vhost_user_complain(session, "back-end channel lost: %s",
-                        strerror((int)-sent));
+            vhost_user_complain(session, "back-end channel lost: %s", strerror((int)-sent));
             vhost_user_back_close(session);
             return;
         }
@@ -135,9 +132,9 @@ int vhost_user_set_backend_req_fd(struct vhost_user_session *session)
 
     if (result < 0) {
         vhost_user_complain(session, "SET_BACKEND_REQ_FD refused: %s",
-                  result == -ENOTSOCK || result == -EPROTOTYPE || result == -ENOTCONN
-                          ? "not a connected Unix stream socket"
-                          : strerror(-result));
+                            result == -ENOTSOCK || result == -EPROTOTYPE || result == -ENOTCONN
+                                ? "not a connected Unix stream socket"
+                                : strerror(-result));
         fd_close(&fd);
         return result;
     }

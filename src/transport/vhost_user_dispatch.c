@@ -21,7 +21,8 @@ struct handler {
     int feature; /* protocol feature that it belongs to, or NO_FEATURE */
 };
 
-#define HANDLED(request, handler) [VHOST_USER_##request] = {.handle = handler, .feature = NO_FEATURE}
+#define HANDLED(request, handler) \
+    [VHOST_USER_##request] = {.handle = handler, .feature = NO_FEATURE}
 #define OFFERED(request, handler, bit) \
     [VHOST_USER_##request] = {.handle = handler, .feature = VHOST_USER_PROTOCOL_F_##bit}
 
@@ -60,9 +61,9 @@ static int check_fds(struct vhost_user_session *session, const struct vhost_user
     if (!session->fds.excess && session->fds.count >= message->fds_min &&
         session->fds.count <= message->fds_max)
         return 0;
-    vhost_user_complain(session, "%s came with %s%u descriptors instead of %u to %u",
-              message->name, session->fds.excess ? "more than " : "", session->fds.count,
-              message->fds_min, message->fds_max);
+    vhost_user_complain(session, "%s came with %s%u descriptors instead of %u to %u", message->name,
+                        session->fds.excess ? "more than " : "", session->fds.count,
+                        message->fds_min, message->fds_max);
     return -EBADMSG;
 }
 
@@ -77,14 +78,15 @@ int vhost_user_handle(struct vhost_user_session *session)
         (handler->feature != NO_FEATURE &&
          !(vhost_user_protocol_features(session) >> handler->feature & 1))) {
         vhost_user_complain(session, "%s (%u) refused: not offered",
-                  vhost_user_message_name(request), request);
+                            vhost_user_message_name(request), request);
         return -EOPNOTSUPP;
     }
     log_debug(session->log, "vhost-user: %s", message->name);
     session->known = true;
     if (vhost_user_message_check(message, session->header.size) < 0) {
         vhost_user_complain(session, "%s has %u bytes of payload instead of %u to %u",
-                  message->name, session->header.size, message->size_min, message->size_max);
+                            message->name, session->header.size, message->size_min,
+                            message->size_max);
         return -EMSGSIZE;
     }
     result = check_fds(session, message);

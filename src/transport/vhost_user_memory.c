@@ -43,8 +43,7 @@ void vhost_user_memory_give(struct vhost_user_session *session)
     int result;
 
     vhost_user_expect(session);
-    result = ob_device_set_map(session->device, ob_memory_map(session->memory), map_given,
-                               session);
+    result = ob_device_set_map(session->device, ob_memory_map(session->memory), map_given, session);
     if (result < 0) {
         vhost_user_unexpect(session);
         vhost_user_end(session, OB_LOG_ERROR, "connection dropped: no memory map: %s",
@@ -72,8 +71,7 @@ static int publish(struct vhost_user_session *session, bool until_released)
     }
     vhost_user_hold(session);
     vhost_user_expect(session);
-    result = ob_device_set_map(session->device, ob_memory_map(session->memory), map_taken,
-                               session);
+    result = ob_device_set_map(session->device, ob_memory_map(session->memory), map_taken, session);
     if (result < 0) {
         vhost_user_unexpect(session);
         vhost_user_release(session, result);
@@ -92,22 +90,16 @@ static struct ob_region_info region_info(const struct vhost_user_region *region)
     };
 }
 
+/* The memory logs why it refuses one. */
 static int add_region(struct vhost_user_session *session, const struct vhost_user_region *region,
                       int fd)
 {
     const struct channel_ops *ops = session->channel->ops;
     const struct ob_region_info info = region_info(region);
-    int result;
 
     if (ops->add_region)
-        result = ops->add_region(session->channel, session->memory, &info, fd);
-    else
-        result = ob_memory_add(session->memory, &info, fd);
-    if (result < 0)
-        vhost_user_complain(session, "memory of 0x%" PRIx64 " bytes at guest address 0x%" PRIx64
-                  " (file offset 0x%" PRIx64 ") refused: %s",
-                  info.size, info.driver_addr, info.file_offset, strerror(-result));
-    return result;
+        return ops->add_region(session->channel, session->memory, &info, fd);
+    return ob_memory_add(session->memory, &info, fd);
 }
 
 int vhost_user_set_mem_table(struct vhost_user_session *session)
@@ -118,9 +110,10 @@ int vhost_user_set_mem_table(struct vhost_user_session *session)
     if (!result && session->channel->ops->carries_fds && session->fds.count != table.count)
         result = -EBADMSG;
     if (result < 0) {
-        vhost_user_complain(session, "SET_MEM_TABLE refused: its regions, size (%u bytes) and "
-                  "descriptors (%u) do not fit together",
-                  session->header.size, session->fds.count);
+        vhost_user_complain(session,
+                            "SET_MEM_TABLE refused: its regions, size (%u bytes) and "
+                            "descriptors (%u) do not fit together",
+                            session->header.size, session->fds.count);
         return result;
     }
     ob_memory_clear(session->memory);
@@ -174,9 +167,10 @@ int vhost_user_rem_mem_reg(struct vhost_user_session *session)
     info = region_info(&slot.region);
     result = ob_memory_remove(session->memory, &info);
     if (result < 0) {
-        vhost_user_complain(session, "REM_MEM_REG refused: no region of 0x%" PRIx64
-                  " bytes at guest address 0x%" PRIx64,
-                  info.size, info.driver_addr);
+        vhost_user_complain(session,
+                            "REM_MEM_REG refused: no region of 0x%" PRIx64
+                            " bytes at guest address 0x%" PRIx64,
+                            info.size, info.driver_addr);
         return result;
     }
     return publish(session, true);

@@ -33,11 +33,10 @@
 
 uint64_t vhost_user_protocol_features(const struct vhost_user_session *session)
 {
-    uint64_t features = feature_bit(VHOST_USER_PROTOCOL_F_MQ) |
-                        feature_bit(VHOST_USER_PROTOCOL_F_REPLY_ACK) |
-                        feature_bit(VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS) |
-                        feature_bit(VHOST_USER_PROTOCOL_F_RESET_DEVICE) |
-                        feature_bit(VHOST_USER_PROTOCOL_F_STATUS);
+    uint64_t features =
+        feature_bit(VHOST_USER_PROTOCOL_F_MQ) | feature_bit(VHOST_USER_PROTOCOL_F_REPLY_ACK) |
+        feature_bit(VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS) |
+        feature_bit(VHOST_USER_PROTOCOL_F_RESET_DEVICE) | feature_bit(VHOST_USER_PROTOCOL_F_STATUS);
 
     if (ob_device_type(session->device)->config_size)
         features |= feature_bit(VHOST_USER_PROTOCOL_F_CONFIG);
@@ -49,7 +48,7 @@ uint64_t vhost_user_protocol_features(const struct vhost_user_session *session)
 int vhost_user_get_features(struct vhost_user_session *session)
 {
     vhost_user_reply_u64(session, ob_device_features(session->device) |
-                                          feature_bit(VHOST_USER_F_PROTOCOL_FEATURES));
+                                      feature_bit(VHOST_USER_F_PROTOCOL_FEATURES));
     return 0;
 }
 
@@ -64,9 +63,9 @@ int vhost_user_set_features(struct vhost_user_session *session)
     result = ob_device_set_features(session->device, features);
     session->features_refused = result < 0;
     if (result < 0) {
-        vhost_user_complain(session, "features 0x%" PRIx64 " refused: of them 0x%" PRIx64
-                  " were not offered",
-                  features, features & ~offered);
+        vhost_user_complain(
+            session, "features 0x%" PRIx64 " refused: of them 0x%" PRIx64 " were not offered",
+            features, features & ~offered);
         return result;
     }
     session->features = features;
@@ -87,9 +86,10 @@ int vhost_user_set_protocol_features(struct vhost_user_session *session)
     uint64_t surplus = features & ~vhost_user_protocol_features(session);
 
     if (surplus) {
-        vhost_user_complain(session, "protocol features 0x%" PRIx64 " refused: of them 0x%" PRIx64
-                  " were not offered",
-                  features, surplus);
+        vhost_user_complain(session,
+                            "protocol features 0x%" PRIx64 " refused: of them 0x%" PRIx64
+                            " were not offered",
+                            features, surplus);
         return -EINVAL;
     }
     session->protocol_features = features;
@@ -132,8 +132,7 @@ static int reset(struct vhost_user_session *session)
     if (result < 0) {
         vhost_user_unexpect(session);
         vhost_user_release(session, result);
-        vhost_user_complain(session, "the device could not be reset: %s",
-                  strerror(-result));
+        vhost_user_complain(session, "the device could not be reset: %s", strerror(-result));
         return result;
     }
     session->features = 0;
@@ -154,8 +153,7 @@ int vhost_user_set_status(struct vhost_user_session *session)
     uint64_t status = session->payload.u64;
 
     if (status & ~(uint64_t)STATUS_MASK) {
-        vhost_user_complain(session, "device status 0x%" PRIx64 " refused: one byte only",
-                  status);
+        vhost_user_complain(session, "device status 0x%" PRIx64 " refused: one byte only", status);
         return -EINVAL;
     }
     if (!status)

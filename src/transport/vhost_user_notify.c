@@ -26,8 +26,7 @@
 
 static void poll_expired(struct ob_timer *timer)
 {
-    struct vhost_user_session *session =
-            container_of(timer, struct vhost_user_session, poll_timer);
+    struct vhost_user_session *session = container_of(timer, struct vhost_user_session, poll_timer);
 
     for (unsigned i = 0; i < session->n_vrings; i++)
         if (session->vrings[i].running && session->vrings[i].polled)
@@ -72,8 +71,8 @@ static struct vhost_user_vring *vring_of_fd(struct vhost_user_session *session, 
         return NULL;
     if (session->channel->ops->carries_fds && ring_fd.present != (session->fds.count == 1)) {
         vhost_user_complain(session, "%s of queue %u refused: it %s a descriptor",
-                  vhost_user_message_name(session->header.request), vring->index,
-                  ring_fd.present ? "lacks" : "denies");
+                            vhost_user_message_name(session->header.request), vring->index,
+                            ring_fd.present ? "lacks" : "denies");
         return NULL;
     }
     *ret_fd = vhost_user_take_fd(session);
@@ -83,9 +82,9 @@ static struct vhost_user_vring *vring_of_fd(struct vhost_user_session *session, 
 
 static int refuse_fd(const struct vhost_user_vring *vring, int *fd, int result)
 {
-    vhost_user_complain(session, "%s of queue %u refused: %s",
-              vhost_user_message_name(vring->session->header.request), vring->index,
-              result == -EINVAL ? "the descriptor is not an eventfd" : strerror(-result));
+    vhost_user_complain(vring->session, "%s of queue %u refused: %s",
+                        vhost_user_message_name(vring->session->header.request), vring->index,
+                        result == -EINVAL ? "the descriptor is not an eventfd" : strerror(-result));
     fd_close(fd);
     return result;
 }
@@ -113,8 +112,10 @@ int vhost_user_set_vring_kick(struct vhost_user_session *session)
     if (vring->running)
         return vhost_user_poll(session);
     result = vhost_user_vring_start(vring);
-    if (result < 0)
-        vring->kicked = false;
+    if (result < 0) {
+        vring->kicked = vring->polled = false;
+        ob_device_queue_set_kick(session->device, vring->index, -1);
+    }
     return result;
 }
 

@@ -75,8 +75,8 @@ static void session_post(struct vhost_user_session *session)
     ob_loop_post(session->loop, &session->work);
 }
 
-void vhost_user_end(struct vhost_user_session *session, enum ob_log_level level,
-                    const char *format, ...)
+void vhost_user_end(struct vhost_user_session *session, enum ob_log_level level, const char *format,
+                    ...)
 {
     char reason[400];
     va_list args;
@@ -152,8 +152,8 @@ static void session_answer(struct vhost_user_session *session)
                vhost_user_negotiated(session, VHOST_USER_PROTOCOL_F_REPLY_ACK)) {
         uint64_t ack = (uint64_t)-result;
 
-        session->out_len = vhost_user_encode(session->out, request, VHOST_USER_FLAG_REPLY, &ack,
-                                             sizeof(ack));
+        session->out_len =
+            vhost_user_encode(session->out, request, VHOST_USER_FLAG_REPLY, &ack, sizeof(ack));
     } else if (result && request != VHOST_USER_SET_CONFIG) {
         vhost_user_end(session, OB_LOG_ERROR,
                        "connection dropped: %s failed and the front-end did not ask to be told",
@@ -175,9 +175,9 @@ void vhost_user_release(struct vhost_user_session *session, int result)
 static bool session_flush(struct vhost_user_session *session)
 {
     while (session->out_sent < session->out_len) {
-        int64_t sent = session->channel->ops->send(session->channel,
-                                                   session->out + session->out_sent,
-                                                   session->out_len - session->out_sent);
+        int64_t sent =
+            session->channel->ops->send(session->channel, session->out + session->out_sent,
+                                        session->out_len - session->out_sent);
 
         if (sent == -EAGAIN)
             return false;
@@ -329,9 +329,8 @@ static void session_ready(void *ctx, bool gone)
     session_pump(session);
 }
 
-int vhost_user_session_new(struct ob_loop *loop, const struct ob_log *log,
-                           struct ob_device *device, struct channel *channel,
-                           const struct vhost_user_listener *listener,
+int vhost_user_session_new(struct ob_loop *loop, const struct ob_log *log, struct ob_device *device,
+                           struct channel *channel, const struct vhost_user_listener *listener,
                            struct vhost_user_session **ret)
 {
     unsigned n_vrings = (unsigned)min_u64(ob_device_queues(device), VHOST_USER_QUEUES_MAX);
@@ -355,9 +354,9 @@ int vhost_user_session_new(struct ob_loop *loop, const struct ob_log *log,
     }
     vhost_user_vrings_init(session);
     ob_device_listen(device, &(struct ob_device_listener){
-                                     .config_changed = vhost_user_config_changed,
-                                     .queue_broken = vhost_user_vring_broken,
-                                     .ctx = session,
+                                 .config_changed = vhost_user_config_changed,
+                                 .queue_broken = vhost_user_vring_broken,
+                                 .ctx = session,
                              });
     channel->ready = session_ready;
     channel->ctx = session;
@@ -397,8 +396,7 @@ static void session_close_now(struct vhost_user_session *session)
     result = ob_device_reset(session->device, session_reset_done, session);
     if (result < 0) {
         vhost_user_unexpect(session);
-        log_error(session->log, "vhost-user: the device could not be reset: %s",
-                  strerror(-result));
+        log_error(session->log, "vhost-user: the device could not be reset: %s", strerror(-result));
     }
     ob_memory_free(session->memory); /* what requests out still use stays until they end */
     vhost_user_vrings_free(session);

@@ -20,17 +20,17 @@ struct vhost_user_session;
 struct vhost_user_vring {
     struct vhost_user_session *session;
     unsigned index;
-    uint32_t num;         /* size; 0: not told yet */
-    uint32_t base;        /* as SET_VRING_BASE carries it */
-    bool base_set;        /* else the ring is new */
-    bool addr_set;        /* addr counts */
-    bool kicked;          /* SET_VRING_KICK came since it last stopped */
-    bool polled;          /* and said that no kicks will come */
-    bool enabled;         /* also kept while it is stopped */
-    bool running;         /* the device has it */
-    uint64_t features;    /* that it was started with: they decide the format of its base */
+    uint32_t num;      /* size; 0: not told yet */
+    uint32_t base;     /* as SET_VRING_BASE carries it */
+    bool base_set;     /* else the ring is new */
+    bool addr_set;     /* addr counts */
+    bool kicked;       /* SET_VRING_KICK came since it last stopped */
+    bool polled;       /* and said that no kicks will come */
+    bool enabled;      /* also kept while it is stopped */
+    bool running;      /* the device has it */
+    uint64_t features; /* that it was started with: they decide the format of its base */
     struct vhost_user_addr addr;
-    int err_fd;           /* or -1 */
+    int err_fd;                   /* or -1 */
     struct vhost_user_call *call; /* the eventfd to call, kept over a reset; or NULL */
 };
 
@@ -49,28 +49,28 @@ struct vhost_user_session {
     struct ob_device *device;
     struct ob_memory *memory;
     struct vhost_user_listener listener;
-    struct channel *channel;      /* NULL once closed */
-    struct ob_work work;          /* goes on outside of the device's callbacks */
-    bool posted;                  /* work is */
-    bool pumping;                 /* inside the pump, which sees all changes by itself */
-    bool ended;                   /* dropped or left: nothing is read or sent any more */
-    bool told;                    /* the listener knows */
-    bool draining;                /* closing gently: rings are being stopped */
-    bool closed;                  /* only callbacks are awaited */
-    unsigned pending;             /* callbacks that the device, memory and loop owe */
+    struct channel *channel; /* NULL once closed */
+    struct ob_work work;     /* goes on outside of the device's callbacks */
+    bool posted;             /* work is */
+    bool pumping;            /* inside the pump, which sees all changes by itself */
+    bool ended;              /* dropped or left: nothing is read or sent any more */
+    bool told;               /* the listener knows */
+    bool draining;           /* closing gently: rings are being stopped */
+    bool closed;             /* only callbacks are awaited */
+    unsigned pending;        /* callbacks that the device, memory and loop owe */
 
     /* The message being received or handled. */
     struct vhost_user_header header;
     union vhost_user_payload payload;
-    size_t received;              /* bytes of header and payload */
+    size_t received; /* bytes of header and payload */
     struct channel_fds fds;
-    unsigned holds;               /* what must happen before it can be answered */
-    int result;                   /* the first failure so far */
-    bool known;                   /* its handler ran, so reply is what it owes */
+    unsigned holds; /* what must happen before it can be answered */
+    int result;     /* the first failure so far */
+    bool known;     /* it is one of ours, and owes the answer that the table says */
     union vhost_user_payload reply;
     size_t reply_size;
-    bool greeted;                 /* at least one message was good */
-    unsigned complaints;          /* logged */
+    bool greeted;        /* at least one message was good */
+    unsigned complaints; /* logged */
 
     /* The answer being sent. */
     char out[VHOST_USER_MESSAGE_MAX];
@@ -80,15 +80,15 @@ struct vhost_user_session {
     /* Negotiated. */
     uint64_t features;
     uint64_t protocol_features;
-    bool features_refused;        /* the last SET_FEATURES was */
+    bool features_refused; /* the last SET_FEATURES was */
     uint8_t status;
 
     /* The back-end's own messages. */
-    struct channel *back;         /* or NULL */
-    bool config_changed;          /* the front-end has not been told */
-    size_t back_sent;             /* bytes of the message under way */
+    struct channel *back; /* or NULL */
+    bool config_changed;  /* the front-end has not been told */
+    size_t back_sent;     /* bytes of the message under way */
 
-    struct ob_timer poll_timer;   /* while a ring is polled */
+    struct ob_timer poll_timer; /* while a ring is polled */
     unsigned n_vrings;
     struct vhost_user_vring vrings[];
 };
@@ -97,9 +97,8 @@ struct vhost_user_session {
  * Starts a session.
  * channel: consumed on success. 0 or -ENOMEM.
  */
-int vhost_user_session_new(struct ob_loop *loop, const struct ob_log *log,
-                           struct ob_device *device, struct channel *channel,
-                           const struct vhost_user_listener *listener,
+int vhost_user_session_new(struct ob_loop *loop, const struct ob_log *log, struct ob_device *device,
+                           struct channel *channel, const struct vhost_user_listener *listener,
                            struct vhost_user_session **ret);
 
 /* False if the front-end has gone, or was dropped, though nobody was told yet. */
@@ -143,8 +142,8 @@ static inline void vhost_user_unexpect(struct vhost_user_session *session)
 bool vhost_user_arrived(struct vhost_user_session *session);
 
 /* Ends the session. Fine inside callbacks of the device: the listener hears of it later. */
-void vhost_user_end(struct vhost_user_session *session, enum ob_log_level level,
-                    const char *format, ...) __attribute__((format(printf, 3, 4)));
+void vhost_user_end(struct vhost_user_session *session, enum ob_log_level level, const char *format,
+                    ...) __attribute__((format(printf, 3, 4)));
 
 /* Logs why something is refused; of one front-end only so often. */
 void vhost_user_complain(struct vhost_user_session *session, const char *format, ...)

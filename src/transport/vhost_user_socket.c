@@ -124,6 +124,8 @@ static int remove_stale(const char *path, const struct vhost_user_socket *socket
     if (result != -ECONNREFUSED) {
         if (!result)
             fd_close(&fd);
+        else if (result != -EAGAIN && result != -EPROTOTYPE)
+            log_warning(log, "vhost-user: connecting to %s: %s", path, strerror(-result));
         log_error(log,
                   "vhost-user: %s is in use by another program: stop it or choose another path",
                   path);

@@ -9,10 +9,10 @@
 
 /* A Unix stream socket with a name in the file system. */
 struct vhost_user_socket {
-    int fd;       /* the listening socket, or -1 */
-    int folder;   /* where the name lives */
-    char *name;   /* in the folder; NULL: the socket was inherited, its file is not ours */
-    dev_t dev;    /* the file that we made */
+    int fd;     /* the listening socket, or -1 */
+    int folder; /* where the name lives */
+    char *name; /* in the folder; NULL: the socket was inherited, its file is not ours */
+    dev_t dev;  /* the file that we made */
     ino_t ino;
 };
 

@@ -59,8 +59,8 @@ static void vring_areas(const struct vhost_user_vring *vring, uint64_t features,
                            is_packed ? OB_ACCESS_BOTH : OB_ACCESS_READ};
     ret[1] = (struct area){"driver", vring->addr.avail, is_packed ? 4 : 4 + 2 * num,
                            is_packed ? 4 : 2, OB_ACCESS_READ};
-    ret[2] = (struct area){"device", vring->addr.used, is_packed ? 4 : 4 + 8 * num, 4,
-                           OB_ACCESS_WRITE};
+    ret[2] =
+        (struct area){"device", vring->addr.used, is_packed ? 4 : 4 + 8 * num, 4, OB_ACCESS_WRITE};
 }
 
 static bool in_memory(const struct ob_map *map, const struct area *area)
@@ -86,18 +86,18 @@ static bool in_memory(const struct ob_map *map, const struct area *area)
 /* That the ring can run as it is described, or why not. */
 static int vring_check(const struct vhost_user_vring *vring)
 {
-    const struct vhost_user_session *session = vring->session;
+    struct vhost_user_session *session = vring->session;
     const struct ob_map *map = ob_memory_map(session->memory);
     struct area areas[3];
 
     if (!packed(session->features) && !is_power_of_two(vring->num)) {
         vhost_user_complain(session, "queue %u cannot start: %u is not a power of two",
-                  vring->index, vring->num);
+                            vring->index, vring->num);
         return -EINVAL;
     }
     if (ob_memory_faulted(session->memory)) {
         vhost_user_complain(session, "queue %u cannot start: the front-end cut its memory short",
-                  vring->index);
+                            vring->index);
         return -EFAULT;
     }
     vring_areas(vring, session->features, areas);
@@ -106,10 +106,11 @@ static int vring_check(const struct vhost_user_vring *vring)
 
         if (aligned && in_memory(map, &areas[i]))
             continue;
-        vhost_user_complain(session, "queue %u cannot start: its %s area, %" PRIu64
-                  " bytes at 0x%" PRIx64 ", is not %s",
-                  vring->index, areas[i].name, areas[i].size, areas[i].addr,
-                  aligned ? "in the front-end's memory" : "aligned");
+        vhost_user_complain(session,
+                            "queue %u cannot start: its %s area, %" PRIu64 " bytes at 0x%" PRIx64
+                            ", is not %s",
+                            vring->index, areas[i].name, areas[i].size, areas[i].addr,
+                            aligned ? "in the front-end's memory" : "aligned");
         return aligned ? -EFAULT : -EINVAL;
     }
     return 0;
@@ -188,16 +189,15 @@ int vhost_user_vring_start(struct vhost_user_vring *vring)
         return result;
     result = vring_decode_base(vring, &setup.base);
     if (result < 0) {
-        vhost_user_complain(session, "queue %u cannot start: base 0x%x, size %u",
-                  vring->index, vring->base, vring->num);
+        vhost_user_complain(session, "queue %u cannot start: base 0x%x, size %u", vring->index,
+                            vring->base, vring->num);
         return result;
     }
     vhost_user_expect(session);
     result = ob_device_queue_start(session->device, vring->index, &setup, vring_started, vring);
     if (result < 0) {
         vhost_user_unexpect(session);
-        vhost_user_complain(session, "queue %u cannot start: %s", vring->index,
-                  strerror(-result));
+        vhost_user_complain(session, "queue %u cannot start: %s", vring->index, strerror(-result));
         return result;
     }
     vring->running = true;
@@ -310,10 +310,10 @@ struct vhost_user_vring *vhost_user_vring_of(struct vhost_user_session *session,
         return &session->vrings[index];
     if (decoded == -ERANGE)
         vhost_user_complain(session, "%s refused: there are only %u queues",
-                  vhost_user_message_name(session->header.request), session->n_vrings);
+                            vhost_user_message_name(session->header.request), session->n_vrings);
     else
         vhost_user_complain(session, "%s refused: bits are set that mean nothing",
-                  vhost_user_message_name(session->header.request));
+                            vhost_user_message_name(session->header.request));
     return NULL;
 }
 
@@ -327,8 +327,8 @@ static struct vhost_user_vring *vring_of_state(struct vhost_user_session *sessio
 
 static int refuse_running(const struct vhost_user_vring *vring)
 {
-    vhost_user_complain(session, "%s refused: queue %u is running",
-              vhost_user_message_name(vring->session->header.request), vring->index);
+    vhost_user_complain(vring->session, "%s refused: queue %u is running",
+                        vhost_user_message_name(vring->session->header.request), vring->index);
     return -EBUSY;
 }
 
@@ -343,8 +343,8 @@ int vhost_user_set_vring_num(struct vhost_user_session *session)
     if (vring->running && state.num != vring->num)
         return refuse_running(vring);
     if (!state.num || state.num > most) {
-        vhost_user_complain(session, "queue %u: size %u is not between 1 and %u",
-                  vring->index, state.num, most);
+        vhost_user_complain(session, "queue %u: size %u is not between 1 and %u", vring->index,
+                            state.num, most);
         return -EINVAL;
     }
     vring->num = state.num;
@@ -434,7 +434,7 @@ int vhost_user_set_vring_enable(struct vhost_user_session *session)
         return -EINVAL;
     if (state.num > 1) {
         vhost_user_complain(session, "SET_VRING_ENABLE of queue %u refused: %u is no state",
-                  vring->index, state.num);
+                            vring->index, state.num);
         return -EINVAL;
     }
     vring_enable(vring, state.num);

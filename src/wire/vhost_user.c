@@ -20,14 +20,14 @@
 
 #define NAMED(request) [VHOST_USER_##request] = {.name = #request}
 #define SPOKEN(request, low, high, own_reply, few_fds, most_fds) \
-    [VHOST_USER_##request] = { \
-        .name = #request, \
-        .spoken = true, \
-        .replies = own_reply, \
-        .fds_min = few_fds, \
-        .fds_max = most_fds, \
-        .size_min = low, \
-        .size_max = high, \
+    [VHOST_USER_##request] = {                                   \
+        .name = #request,                                        \
+        .spoken = true,                                          \
+        .replies = own_reply,                                    \
+        .fds_min = few_fds,                                      \
+        .fds_max = most_fds,                                     \
+        .size_min = low,                                         \
+        .size_max = high,                                        \
     }
 
 #define STATE sizeof(struct vhost_user_state)
@@ -107,7 +107,7 @@ const char *vhost_user_message_name(uint32_t request)
 int vhost_user_header_check(const struct vhost_user_header *header, bool is_reply)
 {
     const uint32_t known =
-            VHOST_USER_FLAG_VERSION | VHOST_USER_FLAG_REPLY | VHOST_USER_FLAG_NEED_REPLY;
+        VHOST_USER_FLAG_VERSION | VHOST_USER_FLAG_REPLY | VHOST_USER_FLAG_NEED_REPLY;
 
     if ((header->flags & VHOST_USER_FLAG_VERSION) != VHOST_USER_VERSION || header->flags & ~known)
         return -EPROTO;
@@ -147,8 +147,7 @@ int vhost_user_decode_addr(const void *payload, unsigned queues, struct vhost_us
     return 0;
 }
 
-int vhost_user_decode_ring_fd(const void *payload, unsigned queues,
-                              struct vhost_user_ring_fd *ret)
+int vhost_user_decode_ring_fd(const void *payload, unsigned queues, struct vhost_user_ring_fd *ret)
 {
     uint64_t value;
 

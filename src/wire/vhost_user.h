@@ -196,9 +196,9 @@ _Static_assert(VHOST_USER_PAYLOAD_MAX >= sizeof(struct vhost_user_table), "the l
 
 /* What is known of a message type. */
 struct vhost_user_message {
-    const char *name;  /* for logs, without the prefix */
-    bool spoken;       /* the rest is filled in; else we know no more than the name */
-    bool replies;      /* has a reply of its own; others only answer need_reply */
+    const char *name; /* for logs, without the prefix */
+    bool spoken;      /* the rest is filled in; else we know no more than the name */
+    bool replies;     /* has a reply of its own; others only answer need_reply */
     uint8_t fds_min;
     uint8_t fds_max;
     uint16_t size_min; /* of the payload */
@@ -233,8 +233,7 @@ int vhost_user_decode_state(const void *payload, unsigned queues, struct vhost_u
 int vhost_user_decode_addr(const void *payload, unsigned queues, struct vhost_user_addr *ret);
 
 /* index below queues, else -ERANGE; no other bits. */
-int vhost_user_decode_ring_fd(const void *payload, unsigned queues,
-                              struct vhost_user_ring_fd *ret);
+int vhost_user_decode_ring_fd(const void *payload, unsigned queues, struct vhost_user_ring_fd *ret);
 
 /* As many regions as size holds, each as vhost_user_decode_slot() says. */
 int vhost_user_decode_table(const void *payload, size_t size, struct vhost_user_table *ret);

@@ -233,8 +233,8 @@ static void test_config_flags(void **state)
 
 static void test_packed_base(void **state)
 {
-    static const uint32_t values[] = {0, 0x80008000, 0x00008000, 0x80000000, 0x12345678,
-                                      0xffffffff};
+    static const uint32_t values[] = {0,          0x80008000, 0x00008000,
+                                      0x80000000, 0x12345678, 0xffffffff};
 
     for (unsigned i = 0; i < array_size(values); i++) {
         struct vhost_user_packed_base base = vhost_user_decode_packed_base(values[i]);

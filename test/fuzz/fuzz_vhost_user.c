@@ -43,9 +43,9 @@
 #include <unistd.h>
 
 #define GUEST_BYTES 65536u
-#define TURNS 12        /* of the loop after each record */
-#define TURNS_MAX 2000  /* until a session must have ended */
-#define KICKS_MAX 64    /* descriptors remembered */
+#define TURNS 12       /* of the loop after each record */
+#define TURNS_MAX 2000 /* until a session must have ended */
+#define KICKS_MAX 64   /* descriptors remembered */
 #define QUEUES 2
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -68,7 +68,7 @@ struct fuzz {
 
     const uint8_t *wire; /* what the front-end has sent */
     size_t wire_left;
-    size_t piece;        /* bytes at a time; 0: all */
+    size_t piece; /* bytes at a time; 0: all */
     int fds[VHOST_USER_FDS_MAX + 1];
     unsigned n_fds;
     bool deaf; /* takes no answers */

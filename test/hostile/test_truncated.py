@@ -30,7 +30,7 @@ def cut(v, size=0):
 def after(target, v):
     """Kicked, looked at, stopped: whatever the queue met, the process is there."""
     v.ring.kick()
-    vu.wait_event(v.ring.err_fd, 2)
+    vu.wait_event(v.ring.err_fd, 0.5)
     assert target.process.poll() is None, target.said()
     assert v.f.alive()
     v.ring.stop(v.f)

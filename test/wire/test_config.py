@@ -166,13 +166,13 @@ def test_channel_is_replaced_and_lost():
     disk = Disk(1 << 20)
     with program.Rig(source=disk.file.name) as rig:
         rig.ring.start(rig.front_end)
-        fds = None
+        rig.disk.check()
+        fds = rig.program.fd_count() + 1
         for _ in range(3):
             ours, theirs = program.socket_pair()
             rig.front_end.ok(vu.SET_BACKEND_REQ_FD, fds=[theirs.fileno()])
             theirs.close()
-            fds = fds or rig.program.fd_count()
-            assert rig.program.fd_count() == fds
+            rig.program.fds_settle(fds)
             ours.close()
         resize(rig, disk, 2 << 20)
         rig.disk.check()

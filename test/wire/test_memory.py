@@ -19,6 +19,11 @@ def small(i, pages=1):
     return vu.Region(pages * PAGE, HIGH + i * 0x10000, 0x600000000000 + i * 0x10000)
 
 
+def memfd_mappings(p):
+    with open('/proc/%d/maps' % p.process.pid) as maps:
+        return sum('memfd:guest' in line for line in maps)
+
+
 def test_table_is_replaced():
     with program.Rig() as rig:
         f = rig.front_end
@@ -77,7 +82,7 @@ def test_all_slots():
             f.ok(vu.REM_MEM_REG, r.slot())
         rig.guest.regions = rig.guest.regions[:1]
         rig.disk.check()
-        assert len(open('/proc/%d/maps' % rig.program.process.pid).readlines()) < 300
+        assert memfd_mappings(rig.program) == 1
         for r in regions:
             r.close()
 
@@ -124,11 +129,6 @@ def test_slot_under_a_running_ring():
             f.ok(vu.REM_MEM_REG, r.slot())
             assert memfd_mappings(rig.program) == 1
         rig.disk.check()
-
-
-def memfd_mappings(p):
-    with open('/proc/%d/maps' % p.process.pid) as maps:
-        return sum('memfd:guest' in line for line in maps)
 
 
 def test_removed_memory_breaks_the_ring_that_uses_it():
