@@ -34,7 +34,7 @@ bench: all ## measure
 
 soak: all ## run for long
 	@tools/deps vm
-	@test/vm/soak.py
+	@tools/soak
 
 install: configure ## install into DESTDIR/PREFIX (PREFIX=/usr/local)
 	@meson configure $(BUILD) -Dprefix=$(PREFIX)

@@ -16,6 +16,7 @@ import time
 
 SKIPPED = 77
 TAIL_LINES = 60
+COLOUR = re.compile(r'\x1b\[[0-9;]*[mK]')
 
 
 class Test:
@@ -51,7 +52,7 @@ class Runner:
         word = {'passed': 'ok  ', 'failed': 'FAIL', 'skipped': 'skip'}[outcome]
         print('%s  %-44s %7.2f s' % (word, name, seconds), flush=True)
         if outcome == 'failed':
-            for line in detail.splitlines():
+            for line in COLOUR.sub('', detail).splitlines():
                 print('      | ' + line, flush=True)
         getattr(self, outcome).append((name, detail))
 

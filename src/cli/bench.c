@@ -4,6 +4,7 @@
  *
  *   outboard bench blk vhost-user:PATH   any vhost-user-blk back-end, ours or another's
  *   outboard bench blk bare:CPU          a loop that moves rings and does nothing: the ceiling
+ *   outboard bench copy                  a plain loop of copies, beside a disk in memory
  *   outboard bench line A B              a cache line's round trip between two CPUs
  */
 
@@ -17,6 +18,7 @@
 #define DEPTH_MAX 32768
 #define QUEUES_MAX 64
 #define SIZE_LIMIT (16u << 20)
+#define COPY_SPAN (1ull << 30) /* larger than any cache */
 
 const char *const bench_patterns[] = {"read", "write", "randread", "randwrite", "mixed", NULL};
 
@@ -118,8 +120,8 @@ static bool set_memory_file(void *target, const char *name, const char *argument
     static const char word[] = ",offset=";
     const char *offset = strstr(argument, word);
 
-    if (offset && !cli_size(name, offset + sizeof(word) - 1, 0, INT64_MAX,
-                            &of(target)->memory_offset))
+    if (offset &&
+        !cli_size(name, offset + sizeof(word) - 1, 0, INT64_MAX, &of(target)->memory_offset))
         return false;
     of(target)->memory_file = offset ? strndup(argument, (size_t)(offset - argument)) : argument;
     return of(target)->memory_file;
@@ -139,11 +141,11 @@ static bool set_log_level(void *target, const char *name, const char *argument)
     return level >= 0;
 }
 
-#define FLAG(field)                                                                              \
-    static bool set_##field(void *target, const char *name, const char *argument)                \
-    {                                                                                            \
-        of(target)->field = true;                                                                \
-        return true;                                                                             \
+#define FLAG(field)                                                               \
+    static bool set_##field(void *target, const char *name, const char *argument) \
+    {                                                                             \
+        of(target)->field = true;                                                 \
+        return true;                                                              \
     }
 
 FLAG(packed)
@@ -156,8 +158,10 @@ FLAG(json)
 FLAG(help)
 
 static const struct cli_option option_table[] = {
-    {"pattern", "WORD", "read, write, randread (default), randwrite, or\nmixed: seven random reads "
-                        "to three writes", set_pattern},
+    {"pattern", "WORD",
+     "read, write, randread (default), randwrite, or\nmixed: seven random reads "
+     "to three writes",
+     set_pattern},
     {"size", "SIZE", "bytes of a request (4k)", set_size},
     {"depth", "N", "requests under way in each queue (64)", set_depth},
     {"queues", "N", "queues, each with a thread (1)", set_queues},
@@ -177,8 +181,10 @@ static const struct cli_option option_table[] = {
     {"memory-file", "PATH[,offset=N]", "put the shared memory into that file", set_memory_file},
     {"hugepages", NULL, "put the shared memory into huge pages", set_hugepages},
     {"json", NULL, "print the result as JSON", set_json},
-    {"plot", "FILE", "run at growing depths up to --depth, and write an\nSVG of throughput and "
-                     "latencies", set_plot},
+    {"plot", "FILE",
+     "run at growing depths up to --depth, and write an\nSVG of throughput and "
+     "latencies",
+     set_plot},
     {"log-level", "LEVEL", "error, warning (default), info or debug", set_log_level},
     {"help", NULL, "print this", set_help},
     {0},
@@ -187,8 +193,10 @@ static const struct cli_option option_table[] = {
 static int help(const struct cli_options *tables)
 {
     printf("Usage: outboard bench blk ENDPOINT [OPTION...]\n"
+           "       outboard bench copy [OPTION...]\n"
            "       outboard bench line CPU CPU\n"
-           "Measures a block device that somebody serves; or a cache line's round trip.\n"
+           "Measures a block device that somebody serves; a plain loop of copies over --span;\n"
+           "or a cache line's round trip.\n"
            "\n"
            "Endpoints:\n"
            "  vhost-user:PATH         a back-end that listens there\n"
@@ -207,7 +215,6 @@ static int bench_blk(struct bench_options *options, const char *endpoint)
     static struct bench_result result; /* large */
     int error;
 
-    options->endpoint = endpoint;
     if (options->in_order && !options->packed) {
         cli_complain("--in-order needs --packed: a client with fixed requests cannot keep a split "
                      "ring in order");
@@ -217,9 +224,10 @@ static int bench_blk(struct bench_options *options, const char *endpoint)
         cli_complain("--rate and --verify do not go together: drop one");
         return CLI_USAGE;
     }
+    options->endpoint = endpoint;
     if (options->plot)
         return bench_plot(options);
-    error = bench_run(options, &result);
+    error = strcmp(endpoint, "copy") ? bench_run(options, &result) : bench_copy(options, &result);
     if (error)
         return CLI_FAILED;
     if (options->json)
@@ -271,6 +279,11 @@ int cli_bench(int argc, char **argv)
         return help(tables);
     if (first < argc && !strcmp(argv[first], "line"))
         return bench_line_command(argc - first - 1, argv + first + 1);
+    if (first < argc && !strcmp(argv[first], "copy") && argc - first == 1) {
+        if (!options.span)
+            options.span = COPY_SPAN;
+        return bench_blk(&options, "copy");
+    }
     if (argc - first != 2 || strcmp(argv[first], "blk")) {
         cli_complain("write what to measure, as in: outboard bench blk vhost-user:PATH");
         return CLI_USAGE;

@@ -2,8 +2,8 @@
 #ifndef CLI_BENCH_H
 #define CLI_BENCH_H
 
-#include "cli/cli.h"
 #include "base/histogram.h"
+#include "cli/cli.h"
 
 #include <outboard/driver.h>
 #include <pthread.h>
@@ -28,13 +28,13 @@ struct bench_options {
     bool packed, in_order, direct; /* ring format; direct: no indirect tables */
     bool poll;
     bool verify;
-    uint64_t rate;       /* requests a second over all queues; 0: as fast as they come back */
+    uint64_t rate; /* requests a second over all queues; 0: as fast as they come back */
     double seconds;
     double warm_up;
-    uint64_t span;       /* bytes of the disk used; 0: all */
+    uint64_t span; /* bytes of the disk used; 0: all */
     int cpus[BENCH_CPUS_MAX];
     unsigned n_cpus;
-    int line_cpu;        /* measure the cache line round trip to it, or -1 */
+    int line_cpu; /* measure the cache line round trip to it, or -1 */
     const char *memory_file;
     uint64_t memory_offset;
     bool hugepages;
@@ -48,12 +48,12 @@ struct bench_options {
 struct bench_result {
     double seconds;
     uint64_t requests;
-    uint64_t errors;     /* requests that ended in an error, or read what was not written */
+    uint64_t errors;            /* requests that ended in an error, or read what was not written */
     double cpu_front, cpu_back; /* seconds; cpu_back < 0: cannot be told */
     double line_before, line_after; /* ns a round trip; 0: not measured */
-    uint64_t capacity;   /* of the disk */
-    uint64_t features;   /* accepted */
-    struct histogram latency; /* ns */
+    uint64_t capacity;              /* of the disk */
+    uint64_t features;              /* accepted */
+    struct histogram latency;       /* ns */
 };
 
 /* One queue's thread. */
@@ -68,10 +68,10 @@ struct bench_queue {
     double ticks_per_ns;
     pthread_t thread;
     pthread_barrier_t *start; /* by all, when laid out */
-    unsigned phase;         /* atomic, enum bench_phase; set by the main thread */
-    uint64_t requests;      /* atomic; in the measured phase */
-    uint64_t errors;        /* atomic */
-    int failed;             /* -errno that ended the thread early */
+    unsigned phase;           /* atomic, enum bench_phase; set by the main thread */
+    uint64_t requests;        /* atomic; in the measured phase */
+    uint64_t errors;          /* atomic */
+    int failed;               /* -errno that ended the thread early */
     double cpu_seconds;
     struct histogram latency;
 };
@@ -86,6 +86,9 @@ void *bench_queue_main(void *queue);
 
 /* Runs one measurement. 0, or -errno that was said. */
 int bench_run(const struct bench_options *options, struct bench_result *ret);
+
+/* Measures a plain loop of copies. 0, or -errno that was said. */
+int bench_copy(const struct bench_options *options, struct bench_result *ret);
 
 /* Prints a result for a person, or as JSON. */
 void bench_print(const struct bench_options *options, const struct bench_result *result);

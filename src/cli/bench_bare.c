@@ -250,8 +250,7 @@ static int bare_queue_start(struct ob_frontend *frontend, unsigned index,
     return queue->running ? 0 : -EAGAIN;
 }
 
-static int bare_queue_stop(struct ob_frontend *frontend, unsigned index,
-                           struct ob_queue_base *ret)
+static int bare_queue_stop(struct ob_frontend *frontend, unsigned index, struct ob_queue_base *ret)
 {
     struct bare_queue *queue = &bare_of(frontend)->queues[index];
 

@@ -104,8 +104,8 @@ static void draw_distribution(FILE *file, const struct histogram *latency, const
 
 static void draw_latencies(FILE *file, const struct point *points, unsigned n)
 {
-    static const char *const units[] = {"100 ns", "1 us", "10 us", "100 us", "1 ms", "10 ms",
-                                        "100 ms"};
+    static const char *const units[] = {"100 ns", "1 us",  "10 us", "100 us",
+                                        "1 ms",   "10 ms", "100 ms"};
     char label[48];
 
     frame(file, RIGHT_PANEL, "share of requests that took at most", "latency");

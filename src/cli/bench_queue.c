@@ -44,13 +44,13 @@ struct state {
     const struct bench_options *options;
     struct line *lines;
     uint8_t *data;
-    uint64_t *began;      /* ticks, by request */
-    uint32_t *versions;   /* --verify: by block, how often it was written; 0: never */
+    uint64_t *began;    /* ticks, by request */
+    uint32_t *versions; /* --verify: by block, how often it was written; 0: never */
     uint64_t random;
-    uint64_t next;        /* of a sequential pattern */
-    uint64_t due;         /* --rate: ticks of the next request */
+    uint64_t next; /* of a sequential pattern */
+    uint64_t due;  /* --rate: ticks of the next request */
     unsigned phase;
-    unsigned idle_count;  /* --rate: requests that wait to be due */
+    unsigned idle_count; /* --rate: requests that wait to be due */
     uint32_t idle[];
 };
 

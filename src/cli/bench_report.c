@@ -19,7 +19,7 @@ static const struct {
     const char *label;
     double share;
 } percentiles[] = {
-    {"p50", "50 %", 0.5},      {"p90", "90 %", 0.9},       {"p99", "99 %", 0.99},
+    {"p50", "50 %", 0.5},       {"p90", "90 %", 0.9},          {"p99", "99 %", 0.99},
     {"p99_9", "99.9 %", 0.999}, {"p99_99", "99.99 %", 0.9999},
 };
 
@@ -33,8 +33,11 @@ static const char *scaled(double value, char *buf, size_t size)
         value /= 1000;
         unit++;
     }
-    snprintf(buf, size, "%.*f%s%c", value < 10 ? 2 : value < 100 ? 1 : 0, value, unit ? " " : "",
-             unit ? units[unit] : '\0');
+    snprintf(buf, size, "%.*f%s%c",
+             value < 10    ? 2
+             : value < 100 ? 1
+                           : 0,
+             value, unit ? " " : "", unit ? units[unit] : '\0');
     return buf;
 }
 

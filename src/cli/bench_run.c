@@ -55,8 +55,8 @@ static double process_cpu(int pid)
         return -1;
     after = fgets(line, sizeof(line), file) ? strrchr(line, ')') : NULL;
     fclose(file);
-    if (!after || sscanf(after, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user,
-                         &system) != 2)
+    if (!after ||
+        sscanf(after, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system) != 2)
         return -1;
     return (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
 }

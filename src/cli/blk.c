@@ -5,10 +5,10 @@
  * --blk-file, --read-only.
  */
 
+#include "device/blk.h"
 #include "cli/cli.h"
 #include "cli/qemu.h"
 #include "cli/serve.h"
-#include "device/blk.h"
 #include "device/store.h"
 
 #include <inttypes.h>
@@ -35,7 +35,7 @@ static bool set_serial(void *target, const char *name, const char *argument)
 {
     if (strlen(argument) > VIRTIO_BLK_ID_BYTES) {
         cli_complain("--%s takes at most %d characters, not the %zu of '%s'", name,
-                VIRTIO_BLK_ID_BYTES, strlen(argument), argument);
+                     VIRTIO_BLK_ID_BYTES, strlen(argument), argument);
         return false;
     }
     ((struct blk_command *)target)->options.serial = argument;
@@ -68,14 +68,12 @@ static bool set_nothing(void *target, const char *name, const char *argument)
 }
 
 static const struct cli_option blk_option_table[] = {
-        {"read-only", NULL, "the guest cannot write", set_read_only},
-        {"serial", "TEXT", "what the guest sees as serial number, up to 20\ncharacters",
-                set_serial},
-        {"block-size", "SIZE", "logical block size, 512 to 64k (the source's own)",
-                set_block_size},
-        {"blk-file", "PATH", "the same as the source file:PATH", set_file},
-        {"print-capabilities", NULL, "print them in JSON, for management software", set_nothing},
-        {0},
+    {"read-only", NULL, "the guest cannot write", set_read_only},
+    {"serial", "TEXT", "what the guest sees as serial number, up to 20\ncharacters", set_serial},
+    {"block-size", "SIZE", "logical block size, 512 to 64k (the source's own)", set_block_size},
+    {"blk-file", "PATH", "the same as the source file:PATH", set_file},
+    {"print-capabilities", NULL, "print them in JSON, for management software", set_nothing},
+    {0},
 };
 
 /* What the conventions call capabilities. All other arguments are ignored then. */
@@ -105,7 +103,7 @@ static int help(const struct cli_options *tables)
     for (unsigned i = 0; cli_stores[i]; i++) {
         char form[64];
         snprintf(form, sizeof(form), i ? "%s:%s" : "[%s:]%s", cli_stores[i]->name,
-                cli_stores[i]->address);
+                 cli_stores[i]->address);
         printf("  %-22s  %s\n", form, cli_stores[i]->help);
     }
     printf("\nOptions:\n");
@@ -129,23 +127,23 @@ static void announce(void *ctx, const struct ob_device *device, const struct ser
     const struct blk_command *command = ctx;
     unsigned size = command->serve.queue_size ? command->serve.queue_size : QUEUE_SIZE_SUGGESTED;
     struct qemu_device qemu = {
-            .driver = "vhost-user-blk-pci",
-            .name = "disk0",
-            .address = place->address,
-            .n_queues = command->serve.n_queues_given ? command->serve.n_queues : 0,
-            .queue_size = size < QEMU_QUEUE_SIZE_MAX ? size : QEMU_QUEUE_SIZE_MAX,
+        .driver = "vhost-user-blk-pci",
+        .name = "disk0",
+        .address = place->address,
+        .n_queues = command->serve.n_queues_given ? command->serve.n_queues : 0,
+        .queue_size = size < QEMU_QUEUE_SIZE_MAX ? size : QEMU_QUEUE_SIZE_MAX,
     };
 
     printf("Serving %s (%" PRIu64 " MiB%s) on %s:%s\n", command->options.source,
-            ob_blk_capacity(device) >> 20, command->options.read_only ? ", read-only" : "",
-            place->transport, place->address);
+           ob_blk_capacity(device) >> 20, command->options.read_only ? ", read-only" : "",
+           place->transport, place->address);
     qemu_print_arguments(&qemu);
 }
 
 static const struct serve_type blk_type = {
-        .create = create,
-        .announce = announce,
-        .refresh = ob_blk_resize,
+    .create = create,
+    .announce = announce,
+    .refresh = ob_blk_resize,
 };
 
 /* Finds the one source among the arguments and --blk-file. */
@@ -171,9 +169,9 @@ int cli_blk(int argc, char **argv)
 {
     struct blk_command command = {.serve = SERVE_OPTIONS_INIT};
     const struct cli_options tables[] = {
-            {blk_option_table, &command},
-            {serve_option_table, &command.serve},
-            {NULL, NULL},
+        {blk_option_table, &command},
+        {serve_option_table, &command.serve},
+        {NULL, NULL},
     };
 
     if (print_capabilities(argc, argv))

@@ -27,10 +27,11 @@ static void add(struct ob_queue_counters *sum, const struct ob_queue_counters *c
 
 static void print_row(const char *name, const struct ob_queue_counters *counters)
 {
-    fprintf(stderr, "%8s %12" PRIu64 " %15" PRIu64 " %15" PRIu64 " %8" PRIu64 " %12" PRIu64
-            " %12" PRIu64 " %6" PRIu64 "\n", name, counters->requests, counters->bytes_in,
-            counters->bytes_out, counters->errors, counters->kicks, counters->calls,
-            counters->broken);
+    fprintf(stderr,
+            "%8s %12" PRIu64 " %15" PRIu64 " %15" PRIu64 " %8" PRIu64 " %12" PRIu64 " %12" PRIu64
+            " %6" PRIu64 "\n",
+            name, counters->requests, counters->bytes_in, counters->bytes_out, counters->errors,
+            counters->kicks, counters->calls, counters->broken);
 }
 
 void counters_print(const struct ob_device *device)

@@ -15,18 +15,18 @@
 const char *const cli_log_levels[] = {"error", "warning", "info", "debug", NULL};
 
 static const char *const prefixes[] = {
-        [OB_LOG_ERROR] = "outboard: error: ",
-        [OB_LOG_WARNING] = "outboard: warning: ",
-        [OB_LOG_INFO] = "outboard: ",
-        [OB_LOG_DEBUG] = "outboard: debug: ",
+    [OB_LOG_ERROR] = "outboard: error: ",
+    [OB_LOG_WARNING] = "outboard: warning: ",
+    [OB_LOG_INFO] = "outboard: ",
+    [OB_LOG_DEBUG] = "outboard: debug: ",
 };
 
 void cli_log_write(void *ctx, enum ob_log_level level, const char *text)
 {
     struct iovec line[] = {
-            {.iov_base = (char *)prefixes[level], .iov_len = strlen(prefixes[level])},
-            {.iov_base = (char *)text, .iov_len = strlen(text)},
-            {.iov_base = (char *)"\n", .iov_len = 1},
+        {.iov_base = (char *)prefixes[level], .iov_len = strlen(prefixes[level])},
+        {.iov_base = (char *)text, .iov_len = strlen(text)},
+        {.iov_base = (char *)"\n", .iov_len = 1},
     };
     ssize_t n = writev(STDERR_FILENO, line, 3);
 

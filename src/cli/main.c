@@ -14,8 +14,8 @@ static const struct {
     int (*run)(int argc, char **argv);
     const char *summary;
 } commands[] = {
-        {"bench", cli_bench, "measures a device that somebody serves"},
-        {"blk", cli_blk, "a disk: a file, a block device or memory as virtio-blk"},
+    {"bench", cli_bench, "measures a device that somebody serves"},
+    {"blk", cli_blk, "a disk: a file, a block device or memory as virtio-blk"},
 };
 
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
@@ -35,10 +35,9 @@ static int help(void)
 
 static int run(const char *name, int argc, char **argv)
 {
-    for (unsigned i = 0; i < N_COMMANDS; i++) {
+    for (unsigned i = 0; i < N_COMMANDS; i++)
         if (!strcmp(commands[i].name, name))
             return commands[i].run(argc, argv);
-    }
     cli_complain("there is no command '%s': 'outboard --help' lists them", name);
     return CLI_USAGE;
 }
@@ -52,10 +51,9 @@ int main(int argc, char **argv)
         return CLI_USAGE;
     name = name ? name + 1 : argv[0];
     if (!strncmp(name, prefix, sizeof(prefix) - 1)) {
-        for (unsigned i = 0; i < N_COMMANDS; i++) {
+        for (unsigned i = 0; i < N_COMMANDS; i++)
             if (!strcmp(commands[i].name, name + sizeof(prefix) - 1))
                 return commands[i].run(argc, argv);
-        }
     }
     if (argc < 2) {
         help();

@@ -32,8 +32,8 @@ static int collect(const struct cli_options *tables, struct option *ret_long, st
             if (n == OPTIONS_MAX)
                 abort(); /* a table of ours has grown */
             ret_long[n] = (struct option){
-                    .name = option->name,
-                    .has_arg = option->argument ? required_argument : no_argument,
+                .name = option->name,
+                .has_arg = option->argument ? required_argument : no_argument,
             };
             ret_rows[n++] = (struct row){.option = option, .target = tables->target};
         }
@@ -57,7 +57,8 @@ int cli_parse(const char *command, const struct cli_options *tables, int argc, c
             return optind;
         if (found == ':' || found == '?') {
             cli_complain("%s '%s': 'outboard %s --help' lists the options",
-                    found == ':' ? "a value is missing after" : "there is no option", argv[optind - 1], command);
+                         found == ':' ? "a value is missing after" : "there is no option",
+                         argv[optind - 1], command);
             return -1;
         }
         const struct row *row = &rows[index];
@@ -70,7 +71,7 @@ static void print_option(const struct cli_option *option)
 {
     const char *line = option->help;
     int column = printf("  --%s%s%s", option->name, option->argument ? " " : "",
-            option->argument ? option->argument : "");
+                        option->argument ? option->argument : "");
 
     if (column >= HELP_COLUMN) {
         printf("\n");
@@ -86,8 +87,7 @@ static void print_option(const struct cli_option *option)
 
 void cli_print_options(const struct cli_options *tables)
 {
-    for (; tables->options; tables++) {
+    for (; tables->options; tables++)
         for (const struct cli_option *option = tables->options; option->name; option++)
             print_option(option);
-    }
 }

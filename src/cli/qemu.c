@@ -17,10 +17,9 @@ static const char client_suffix[] = ",client";
 /* True if a shell takes it as it stands. */
 static bool is_plain(const char *text, size_t len)
 {
-    for (; len; len--, text++) {
+    for (; len; len--, text++)
         if (!isalnum((unsigned char)*text) && !strchr("/._-+:@=,", *text))
             return false;
-    }
     return true;
 }
 
@@ -28,14 +27,13 @@ static bool is_plain(const char *text, size_t len)
  * shell a single quote outside of quotes. */
 static void print_path(const char *path, size_t len, bool quote)
 {
-    for (; len; len--, path++) {
+    for (; len; len--, path++)
         if (*path == ',')
             fputs(",,", stdout);
         else if (*path == '\'' && quote)
             fputs("'\\''", stdout);
         else
             putchar(*path);
-    }
 }
 
 static void print_chardev(const struct qemu_device *device)
@@ -59,7 +57,7 @@ void qemu_print_arguments(const struct qemu_device *device)
            "  -machine memory-backend=mem0 \\\n");
     print_chardev(device);
     printf("  -device %s,chardev=%s,queue-size=%u", device->driver, device->name,
-            device->queue_size);
+           device->queue_size);
     if (device->n_queues)
         printf(",num-queues=%u", device->n_queues);
     printf("\n"

@@ -8,9 +8,9 @@
 /* A vhost-user device, as QEMU is to be told of it. */
 struct qemu_device {
     const char *driver;
-    const char *name;     /* of its character device */
-    const char *address;  /* PATH or PATH,client, as after --on vhost-user: */
-    unsigned n_queues;    /* 0: QEMU's own choice, one per virtual CPU */
+    const char *name;    /* of its character device */
+    const char *address; /* PATH or PATH,client, as after --on vhost-user: */
+    unsigned n_queues;   /* 0: QEMU's own choice, one per virtual CPU */
     unsigned queue_size;
 };
 

@@ -45,6 +45,7 @@ struct server {
     struct ob_device *device;
     struct ob_transport *transport;
     bool closing;
+    bool told; /* by a signal, to close */
 };
 
 /* Understands where to serve. */
@@ -55,7 +56,8 @@ static int find_place(struct server *server)
 
     if (given != 1) {
         cli_complain("%s: one of --on vhost-user:PATH, --socket-path PATH and --fd NUMBER says",
-                given ? "it can be served in one place only" : "where it is served is missing");
+                     given ? "it can be served in one place only"
+                           : "where it is served is missing");
         return -EINVAL;
     }
     server->transport_ops = transports[DEFAULT_TRANSPORT];
@@ -65,7 +67,7 @@ static int find_place(struct server *server)
     for (unsigned i = 0; i < N_TRANSPORTS; i++) {
         size_t len = strlen(transports[i]->name);
         if (!strncmp(options->on, transports[i]->name, len) && options->on[len] == ':' &&
-                options->on[len + 1]) {
+            options->on[len + 1]) {
             server->transport_ops = transports[i];
             server->place.address = options->on + len + 1;
             return 0;
@@ -106,10 +108,11 @@ static void signal_arrived(void *ctx, int number)
             server->type->refresh(server->device); /* it logs what goes wrong */
         return;
     default:
-        if (server->closing) {
+        if (server->told) {
             cli_complain("stopped at once, before everything was written");
             _exit(CLI_FAILED);
         }
+        server->told = true;
         begin_close(server);
     }
 }
@@ -134,9 +137,9 @@ static int start_workers(struct server *server)
         char name[24];
         snprintf(name, sizeof(name), "outboard-%u", i);
         struct ob_worker_options worker = {
-                .name = name,
-                .cpu = options->n_cpus ? options->cpus[i] : -1,
-                .loop = {.poll = options->poll, .log = &server->log},
+            .name = name,
+            .cpu = options->n_cpus ? options->cpus[i] : -1,
+            .loop = {.poll = options->poll, .log = &server->log},
         };
         int error = ob_worker_new(&worker, &server->workers[i]);
         if (error)
@@ -149,12 +152,12 @@ static int start_workers(struct server *server)
 static int start_device(struct server *server)
 {
     struct ob_device_options options = {
-            .control = server->control,
-            .log = &server->log,
-            .workers = server->workers,
-            .n_workers = server->n_workers,
-            .n_queues = server->options->n_queues,
-            .queue_size_max = server->options->queue_size,
+        .control = server->control,
+        .log = &server->log,
+        .workers = server->workers,
+        .n_workers = server->n_workers,
+        .n_queues = server->options->n_queues,
+        .queue_size_max = server->options->queue_size,
     };
 
     return server->type->create(server->ctx, &options, &server->device);
@@ -163,13 +166,13 @@ static int start_device(struct server *server)
 static int start_transport(struct server *server)
 {
     struct ob_transport_options options = {
-            .control = server->control,
-            .log = &server->log,
-            .device = server->device,
-            .address = server->place.address,
-            .fd = server->options->fd,
-            .closed = begin_close,
-            .ctx = server,
+        .control = server->control,
+        .log = &server->log,
+        .device = server->device,
+        .address = server->place.address,
+        .fd = server->options->fd,
+        .closed = begin_close,
+        .ctx = server,
     };
 
     server->place.transport = server->transport_ops->name;
@@ -209,10 +212,10 @@ static void finish(struct server *server)
 int serve(const struct serve_options *options, const struct serve_type *type, void *ctx)
 {
     struct server server = {
-            .options = options,
-            .type = type,
-            .ctx = ctx,
-            .log = {.write = cli_log_write, .level = options->log_level},
+        .options = options,
+        .type = type,
+        .ctx = ctx,
+        .log = {.write = cli_log_write, .level = options->log_level},
     };
 
     if (find_place(&server))

@@ -15,21 +15,24 @@
 #define SERVE_WORKERS_MAX 64
 
 struct serve_options {
-    const char *on;           /* TRANSPORT:ADDRESS, or NULL */
-    const char *socket_path;  /* a vhost-user socket, or NULL */
-    int fd;                   /* a vhost-user socket, or -1 */
+    const char *on;          /* TRANSPORT:ADDRESS, or NULL */
+    const char *socket_path; /* a vhost-user socket, or NULL */
+    int fd;                  /* a vhost-user socket, or -1 */
     unsigned n_queues;
     bool n_queues_given;
-    unsigned queue_size;      /* 0: any */
+    unsigned queue_size; /* 0: any */
     enum ob_poll poll;
     int cpus[SERVE_WORKERS_MAX];
-    unsigned n_cpus;          /* 0: one worker, on any CPU */
+    unsigned n_cpus; /* 0: one worker, on any CPU */
     enum ob_log_level log_level;
     bool help;
 };
 
 /* With their defaults. */
-#define SERVE_OPTIONS_INIT {.fd = -1, .n_queues = 64, .log_level = OB_LOG_INFO}
+#define SERVE_OPTIONS_INIT                                 \
+    {                                                      \
+        .fd = -1, .n_queues = 64, .log_level = OB_LOG_INFO \
+    }
 
 /* The options, whose target is a struct serve_options. */
 extern const struct cli_option serve_option_table[];

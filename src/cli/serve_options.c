@@ -94,23 +94,23 @@ static bool set_help(void *target, const char *name, const char *argument)
 }
 
 const struct cli_option serve_option_table[] = {
-        {"on", "TRANSPORT:ADDRESS",
-                "where to serve it: vhost-user:PATH listens on\n"
-                "a socket, vhost-user:PATH,client connects to one",
-                set_on},
-        {"socket-path", "PATH", "the same as --on vhost-user:PATH", set_socket_path},
-        {"fd", "NUMBER", "serve on an inherited vhost-user socket", set_fd},
-        {"queues", "N", "most queues (64); QEMU wants one per virtual CPU", set_queues},
-        {"queue-size", "N", "largest ring that is accepted (32768)", set_queue_size},
-        {"poll", "MODE",
-                "off: sleep when there is no work; always: never;\n"
-                "auto (default): spin a little where that pays",
-                set_poll},
-        {"cpu", "LIST",
-                "one worker on each of these CPUs, as 2 or 0,4-7;\n"
-                "else one worker on any CPU",
-                set_cpu},
-        {"log-level", "LEVEL", "error, warning, info (default) or debug", set_log_level},
-        {"help", NULL, "print this", set_help},
-        {0},
+    {"on", "TRANSPORT:ADDRESS",
+     "where to serve it: vhost-user:PATH listens on\n"
+     "a socket, vhost-user:PATH,client connects to one",
+     set_on},
+    {"socket-path", "PATH", "the same as --on vhost-user:PATH", set_socket_path},
+    {"fd", "NUMBER", "serve on an inherited vhost-user socket", set_fd},
+    {"queues", "N", "most queues (64); QEMU wants one per virtual CPU", set_queues},
+    {"queue-size", "N", "largest ring that is accepted (32768)", set_queue_size},
+    {"poll", "MODE",
+     "off: sleep when there is no work; always: never;\n"
+     "auto (default): spin a little where that pays",
+     set_poll},
+    {"cpu", "LIST",
+     "one worker on each of these CPUs, as 2 or 0,4-7;\n"
+     "else one worker on any CPU",
+     set_cpu},
+    {"log-level", "LEVEL", "error, warning, info (default) or debug", set_log_level},
+    {"help", NULL, "print this", set_help},
+    {0},
 };

@@ -67,9 +67,9 @@ int signals_watch(struct signals *signals, struct ob_loop *loop,
     understood(&set);
     *signals = (struct signals){.arrived = arrived, .ctx = ctx};
     signals->watch = (struct ob_watch){
-            .fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK),
-            .events = EPOLLIN,
-            .ready = ready,
+        .fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK),
+        .events = EPOLLIN,
+        .ready = ready,
     };
     if (signals->watch.fd < 0)
         return -errno;

@@ -25,7 +25,7 @@ bool cli_number(const char *name, const char *text, uint64_t min, uint64_t max, 
     unsigned long long value = strtoull(text, &end, 10);
     if (errno || !isdigit((unsigned char)text[0]) || *end || value < min || value > max) {
         cli_complain("--%s takes a number from %" PRIu64 " to %" PRIu64 ", not '%s'", name, min,
-                max, text);
+                     max, text);
         return false;
     }
     *ret = value;
@@ -38,7 +38,8 @@ bool cli_size(const char *name, const char *text, uint64_t min, uint64_t max, ui
 
     if (store_parse_size(text, &value) || value < min || value > max) {
         cli_complain("--%s takes a size from %" PRIu64 " to %" PRIu64
-                " bytes, such as 4096 or 4k, not '%s'", name, min, max, text);
+                     " bytes, such as 4096 or 4k, not '%s'",
+                     name, min, max, text);
         return false;
     }
     *ret = value;
@@ -50,10 +51,9 @@ int cli_word(const char *name, const char *text, const char *const *words)
     char list[256] = "";
     size_t len = 0;
 
-    for (int i = 0; words[i]; i++) {
+    for (int i = 0; words[i]; i++)
         if (!strcmp(words[i], text))
             return i;
-    }
     for (int i = 0; words[i] && len < sizeof(list); i++)
         len += (size_t)snprintf(list + len, sizeof(list) - len, "%s%s", i ? ", " : "", words[i]);
     cli_complain("--%s takes one of %s, not '%s'", name, list, text);
@@ -75,10 +75,9 @@ static int take_cpu(const char **text)
 /* Adds a CPU. False if the list is full or it is there already. */
 static bool add_cpu(int *cpus, unsigned *n, unsigned max, int cpu)
 {
-    for (unsigned i = 0; i < *n; i++) {
+    for (unsigned i = 0; i < *n; i++)
         if (cpus[i] == cpu)
             return false;
-    }
     if (*n == max)
         return false;
     cpus[(*n)++] = cpu;
@@ -99,10 +98,9 @@ static bool take_range(const char **text, int *cpus, unsigned *n, unsigned max)
     }
     if (last < first)
         return false;
-    for (int cpu = first; cpu <= last; cpu++) {
+    for (int cpu = first; cpu <= last; cpu++)
         if (!add_cpu(cpus, n, max, cpu))
             return false;
-    }
     return true;
 }
 
@@ -118,6 +116,6 @@ unsigned cli_cpus(const char *name, const char *text, int *cpus, unsigned max)
             break;
     }
     cli_complain("--%s takes a list of at most %u CPUs, each once, such as 2 or 0,4-7, not '%s'",
-            name, max, text);
+                 name, max, text);
     return 0;
 }

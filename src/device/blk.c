@@ -40,8 +40,10 @@
 /* Data ranges a request that any queue size in use can hold (QEMU's rings have 128 entries). */
 #define SEG_MAX_DEFAULT 126
 
-/* Bytes of one range: SEG_MAX_DEFAULT of these are still one system call. */
-#define SIZE_MAX_BYTES (16u << 20)
+/* Most sectors of one request. SeaBIOS computes seg_max ranges of size_max in sectors, in 16 bits,
+ * and sends empty ones if that overflows. */
+#define REQUEST_SECTORS_MAX 65535u
+#define SIZE_MAX_UNIT 4096u /* drivers expect at least a page */
 
 union config {
     struct virtio_blk_config fields;
@@ -124,7 +126,7 @@ static void fill_config(const struct blk *blk, union config *ret)
 
     memset(ret, 0, sizeof(*ret));
     config->capacity = blk->sectors;
-    config->size_max = SIZE_MAX_BYTES;
+    config->size_max = REQUEST_SECTORS_MAX * STORE_BLOCK_MIN / blk->seg_max & ~(SIZE_MAX_UNIT - 1);
     config->seg_max = blk->seg_max;
     config->blk_size = blk->block_size;
     fill_topology(blk, config);
@@ -194,21 +196,21 @@ static void blk_free(void *dev)
 }
 
 static const struct ob_device_ops blk_ops = {
-        .size = sizeof(struct ob_device_ops),
-        .name = "blk",
-        .virtio_id = VIRTIO_ID_BLOCK,
-        .request_size = sizeof(struct blk_request),
-        .config_size = CONFIG_SIZE,
-        .features = blk_features,
-        .set_features = blk_set_features,
-        .config_read = blk_config_read,
-        .config_write = blk_config_write,
-        .reset = blk_reset,
-        .free = blk_free,
-        .queue_open = blk_queue_open,
-        .run = blk_queue_run,
-        .pending = blk_queue_pending,
-        .queue_close = blk_queue_close,
+    .size = sizeof(struct ob_device_ops),
+    .name = "blk",
+    .virtio_id = VIRTIO_ID_BLOCK,
+    .request_size = sizeof(struct blk_request),
+    .config_size = CONFIG_SIZE,
+    .features = blk_features,
+    .set_features = blk_set_features,
+    .config_read = blk_config_read,
+    .config_write = blk_config_write,
+    .reset = blk_reset,
+    .free = blk_free,
+    .queue_open = blk_queue_open,
+    .run = blk_queue_run,
+    .pending = blk_queue_pending,
+    .queue_close = blk_queue_close,
 };
 
 /* Whole blocks, in sectors. */
@@ -226,17 +228,17 @@ static int check_options(const struct ob_blk_options *options)
 
     if (size && (!is_power_of_two(size) || size < STORE_BLOCK_MIN || size > STORE_BLOCK_MAX)) {
         log_error(log, "a block size of %u is not a power of two from %u to %u", size,
-                STORE_BLOCK_MIN, STORE_BLOCK_MAX);
+                  STORE_BLOCK_MIN, STORE_BLOCK_MAX);
         return -EINVAL;
     }
     if (options->device.queue_size_max && options->device.queue_size_max < 3) {
         log_error(log, "a queue of %u cannot hold a request, which takes 3 descriptors or more",
-                options->device.queue_size_max);
+                  options->device.queue_size_max);
         return -EINVAL;
     }
     if (options->seg_max > OB_CHAIN_RANGES_MAX - 2) {
         log_error(log, "a request of %u data ranges is more than %u", options->seg_max,
-                OB_CHAIN_RANGES_MAX - 2);
+                  OB_CHAIN_RANGES_MAX - 2);
         return -EINVAL;
     }
     return 0;
@@ -249,19 +251,20 @@ static int check_store(struct blk *blk, const struct ob_blk_options *options)
     blk->block_size = options->block_size ? options->block_size : info->block_size;
     if (blk->block_size < info->block_size) {
         log_error(blk->log, "'%s' takes blocks of %u bytes, not of %u", options->source,
-                info->block_size, blk->block_size);
+                  info->block_size, blk->block_size);
         return -EINVAL;
     }
     blk->sectors = usable_sectors(blk);
     if (!blk->sectors) {
         log_error(blk->log, "'%s' is smaller than one block of %u bytes", options->source,
-                blk->block_size);
+                  blk->block_size);
         return -EINVAL;
     }
     if (info->capacity % blk->block_size)
-        log_warning(blk->log, "'%s' ends with %" PRIu64 " bytes that make no block of %u: they "
-                "are not served", options->source, info->capacity % blk->block_size,
-                blk->block_size);
+        log_warning(blk->log,
+                    "'%s' ends with %" PRIu64 " bytes that make no block of %u: they "
+                    "are not served",
+                    options->source, info->capacity % blk->block_size, blk->block_size);
     return 0;
 }
 
@@ -290,9 +293,9 @@ int blk_new(const struct ob_blk_options *options, const struct store_ops *const 
             struct ob_device **ret)
 {
     struct store_options store_options = {
-            .read_only = options->read_only,
-            .block_size = options->block_size,
-            .log = options->device.log,
+        .read_only = options->read_only,
+        .block_size = options->block_size,
+        .log = options->device.log,
     };
     int error = check_options(options);
     struct blk *blk = error ? NULL : blk_init(options);
@@ -331,7 +334,7 @@ int ob_blk_resize(struct ob_device *device)
     uint64_t sectors = usable_sectors(blk);
     if (sectors != blk->sectors) {
         log_info(blk->log, "the disk has %" PRIu64 " sectors now, and had %" PRIu64, sectors,
-                blk->sectors);
+                 blk->sectors);
         store_once(&blk->sectors, sectors);
         ob_device_config_changed(device);
     }

@@ -23,15 +23,15 @@ struct blk {
     struct ob_device *device;
     const struct ob_log *log;
     struct store *store;
-    uint64_t features;   /* that the driver accepted */
-    bool wce;            /* the configuration's writeback byte */
-    bool wce_seen;       /* somebody knows what it is */
+    uint64_t features; /* that the driver accepted */
+    bool wce;          /* the configuration's writeback byte */
+    bool wce_seen;     /* somebody knows what it is */
 
     /* Written by the control thread, read by workers. */
-    uint64_t sectors;    /* of 512 bytes */
-    bool write_through;  /* a write is complete only when it is durable */
+    uint64_t sectors;   /* of 512 bytes */
+    bool write_through; /* a write is complete only when it is durable */
 
-    uint64_t failures;   /* of the store; atomic, any worker */
+    uint64_t failures; /* of the store; atomic, any worker */
 
     /* As they were at the start. */
     uint32_t block_size;
@@ -54,10 +54,10 @@ struct blk_queue {
 struct blk_request {
     struct ob_chain chain;
     struct store_io io;
-    uint8_t *status;  /* the chain's last writable byte */
-    uint32_t in;      /* writable bytes before it */
-    uint32_t filled;  /* of these, written when the request succeeds, from the first on */
-    uint8_t segment;  /* under way */
+    uint8_t *status; /* the chain's last writable byte */
+    uint32_t in;     /* writable bytes before it */
+    uint32_t filled; /* of these, written when the request succeeds, from the first on */
+    uint8_t segment; /* under way */
     uint8_t n_segments;
     struct virtio_blk_discard_write_zeroes segments[BLK_SEGMENTS_MAX];
 };

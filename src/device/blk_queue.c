@@ -30,17 +30,17 @@ int blk_queue_open(void *dev, struct ob_queue *queue, void **ret)
     if (!new)
         return -ENOMEM;
     *new = (struct blk_queue){
-            .blk = blk,
-            .queue = queue,
-            .ops = blk->store->ops,
-            .counters = ob_queue_counters(queue),
+        .blk = blk,
+        .queue = queue,
+        .ops = blk->store->ops,
+        .counters = ob_queue_counters(queue),
     };
     struct store_queue_options options = {
-            .loop = ob_queue_loop(queue),
-            .depth = (unsigned)min_u64(ob_queue_size(queue), OB_QUEUE_INFLIGHT_MAX),
-            .wake = store_wakes,
-            .ctx = new,
-            .log = blk->log,
+        .loop = ob_queue_loop(queue),
+        .depth = (unsigned)min_u64(ob_queue_size(queue), OB_QUEUE_INFLIGHT_MAX),
+        .wake = store_wakes,
+        .ctx = new,
+        .log = blk->log,
     };
     int error = new->ops->queue_open(blk->store, &options, &new->store);
     if (error) {

@@ -32,26 +32,38 @@
 /* Not a status: the store has the request, or has served it. */
 #define TO_STORE 0xff
 
-/* A request in its parts. */
-struct parts {
-    struct virtio_blk_outhdr header;
-    const struct iovec *out; /* data to read */
-    const struct iovec *in;  /* data to write */
-    unsigned n_out, n_in;
-};
+/* One copy out of shared memory, at any address. */
+static always_inline uint32_t copy_32(const void *from)
+{
+    uint32_t value;
 
+    memcpy(&value, from, sizeof(value));
+    __asm__ volatile("" : "+r"(value)); /* which is not done again */
+    return value;
+}
+
+static always_inline uint64_t copy_64(const void *from)
+{
+    uint64_t value;
+
+    memcpy(&value, from, sizeof(value));
+    __asm__ volatile("" : "+r"(value));
+    return value;
+}
+
+/* Ranges are nearly always one. */
 static always_inline uint64_t bytes(const struct iovec *iov, unsigned n)
 {
-    uint64_t sum = 0;
+    uint64_t sum = n ? iov->iov_len : 0;
 
-    for (unsigned i = 0; i < n; i++)
+    for (unsigned i = 1; unlikely(i < n); i++)
         sum += iov[i].iov_len;
     return sum;
 }
 
 /* Tells the driver, and ends the request. */
-static always_inline void finish(
-        struct blk_queue *queue, struct blk_request *request, uint8_t status)
+static always_inline void finish(struct blk_queue *queue, struct blk_request *request,
+                                 uint8_t status)
 {
     uint32_t written = request->filled;
 
@@ -65,42 +77,6 @@ static always_inline void finish(
     if (written == request->in)
         written++;
     ob_queue_complete(queue->queue, &request->chain, written);
-}
-
-/* The long way: any layout. */
-static int cut_any(struct blk_queue *queue, struct blk_request *request, struct parts *ret)
-{
-    struct ob_chain *chain = &request->chain;
-
-    if (!ob_chain_take_back(chain, &request->status, 1))
-        return -EPROTO;
-    bool whole = ob_chain_take_front(chain, &ret->header, sizeof(ret->header));
-    ret->out = chain->iov;
-    ret->n_out = chain->n_out;
-    ret->in = chain->iov + chain->n_out;
-    ret->n_in = chain->n_in;
-    return whole ? 0 : -EINVAL;
-}
-
-/* 0; -EINVAL: there is no header; -EPROTO: not even a status byte. */
-static always_inline int cut(
-        struct blk_queue *queue, struct blk_request *request, struct parts *ret)
-{
-    const struct ob_chain *chain = &request->chain;
-    const struct iovec *iov = chain->iov;
-
-    if (unlikely(!chain->n_out || !chain->n_in))
-        return cut_any(queue, request, ret);
-    const struct iovec *last = &iov[chain->n_out + chain->n_in - 1];
-    if (unlikely(iov->iov_len != sizeof(ret->header) || last->iov_len != 1))
-        return cut_any(queue, request, ret);
-    memcpy(&ret->header, iov->iov_base, sizeof(ret->header));
-    request->status = last->iov_base;
-    ret->out = iov + 1;
-    ret->n_out = chain->n_out - 1u;
-    ret->in = iov + chain->n_out;
-    ret->n_in = chain->n_in - 1u;
-    return 0;
 }
 
 /* True if a range is on the disk and made of whole blocks. */
@@ -126,9 +102,10 @@ static void log_failure(struct blk *blk, const struct store_io *io)
     uint64_t failures = __atomic_add_fetch(&blk->failures, 1, __ATOMIC_RELAXED);
 
     if (is_power_of_two(failures))
-        log_error(blk->log, "a %s of %" PRIu64 " bytes at %" PRIu64 " failed: %s (%" PRIu64
-                " failures so far)", names[io->op], io->length, io->offset,
-                strerror(-io->result), failures);
+        log_error(blk->log,
+                  "a %s of %" PRIu64 " bytes at %" PRIu64 " failed: %s (%" PRIu64
+                  " failures so far)",
+                  names[io->op], io->length, io->offset, strerror(-io->result), failures);
 }
 
 static bool submit(struct blk_queue *queue, struct store_io *io)
@@ -174,22 +151,18 @@ static always_inline uint8_t to_store(struct blk_queue *queue, struct blk_reques
     return TO_STORE;
 }
 
+/* wrong: bytes in the other direction, which would be dropped without a word. */
 static always_inline uint8_t start_transfer(struct blk_queue *queue, struct blk_request *request,
-        const struct parts *parts, enum store_op op)
+                                            enum store_op op, uint64_t sector,
+                                            const struct iovec *iov, unsigned n_iov,
+                                            uint64_t length, uint64_t wrong)
 {
     const struct blk *blk = queue->blk;
     bool read = op == STORE_READ;
-    const struct iovec *iov = read ? parts->in : parts->out;
-    unsigned n_iov = read ? parts->n_in : parts->n_out;
-    uint64_t wrong = read ? bytes(parts->out, parts->n_out) : request->in;
-    uint64_t length = read ? request->in : bytes(iov, n_iov);
 
-    /* Data in the wrong direction would be dropped without a word. */
-    if (unlikely(wrong || length > BLK_DATA_MAX))
+    if (unlikely(wrong || length > BLK_DATA_MAX || !range_fits(blk, sector, length)))
         return VIRTIO_BLK_S_IOERR;
     if (unlikely(!read && blk->read_only))
-        return VIRTIO_BLK_S_IOERR;
-    if (unlikely(!range_fits(blk, parts->header.sector, length)))
         return VIRTIO_BLK_S_IOERR;
     if (unlikely(!length))
         return VIRTIO_BLK_S_OK;
@@ -198,7 +171,7 @@ static always_inline uint8_t start_transfer(struct blk_queue *queue, struct blk_
     request->io.n_iov = n_iov;
     request->io.op = (uint8_t)op;
     request->io.flags = !read && load_once(&blk->write_through) ? STORE_FUA : 0;
-    request->io.offset = parts->header.sector << SECTOR_SHIFT;
+    request->io.offset = sector << SECTOR_SHIFT;
     request->io.length = length;
     return to_store(queue, request);
 }
@@ -215,7 +188,7 @@ static uint8_t start_flush(struct blk_queue *queue, struct blk_request *request)
 
 /* 5.2.6.2: unknown flags, and the unmap flag in a discard, are not supported. */
 static uint8_t check_segment(const struct blk *blk, enum store_op op,
-        const struct virtio_blk_discard_write_zeroes *segment)
+                             const struct virtio_blk_discard_write_zeroes *segment)
 {
     uint32_t known = op == STORE_WRITE_ZEROES ? VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP : 0;
     uint64_t length = (uint64_t)segment->num_sectors << SECTOR_SHIFT;
@@ -228,20 +201,20 @@ static uint8_t check_segment(const struct blk *blk, enum store_op op,
 }
 
 /* Copies the segments into the request. Their number; 0 if that is not right. */
-static unsigned take_segments(struct blk_request *request, const struct parts *parts)
+static unsigned take_segments(struct blk_request *request, const struct iovec *iov, unsigned n_iov)
 {
-    uint64_t length = bytes(parts->out, parts->n_out);
+    uint64_t length = bytes(iov, n_iov);
     char *to = (char *)request->segments;
 
     if (!length || length % sizeof(request->segments[0]) || length > sizeof(request->segments))
         return 0;
-    for (unsigned i = 0; i < parts->n_out; i++)
-        to = mempcpy(to, parts->out[i].iov_base, parts->out[i].iov_len);
+    for (unsigned i = 0; i < n_iov; i++)
+        to = mempcpy(to, iov[i].iov_base, iov[i].iov_len);
     return (unsigned)(length / sizeof(request->segments[0]));
 }
 
 static uint8_t start_segments(struct blk_queue *queue, struct blk_request *request,
-        const struct parts *parts, enum store_op op)
+                              enum store_op op, const struct iovec *iov, unsigned n_iov)
 {
     const struct blk *blk = queue->blk;
     unsigned n = 0;
@@ -250,7 +223,7 @@ static uint8_t start_segments(struct blk_queue *queue, struct blk_request *reque
         return VIRTIO_BLK_S_IOERR;
     if (op == STORE_DISCARD && !blk->store->info.discard)
         return VIRTIO_BLK_S_UNSUPP;
-    unsigned given = take_segments(request, parts);
+    unsigned given = take_segments(request, iov, n_iov);
     if (!given)
         return VIRTIO_BLK_S_IOERR;
     /* All are checked before the first has an effect; empty ones are dropped. */
@@ -267,23 +240,22 @@ static uint8_t start_segments(struct blk_queue *queue, struct blk_request *reque
     request->n_segments = (uint8_t)n;
     request->io.n_iov = 0;
     request->io.op = (uint8_t)op;
-    request->io.flags =
-            op == STORE_WRITE_ZEROES && load_once(&blk->write_through) ? STORE_FUA : 0;
+    request->io.flags = op == STORE_WRITE_ZEROES && load_once(&blk->write_through) ? STORE_FUA : 0;
     fill_segment(request);
     return to_store(queue, request);
 }
 
 /* 5.2.6: 20 bytes, padded with zeros, without one at the end if all are used. */
 static uint8_t get_id(const struct blk_queue *queue, struct blk_request *request,
-        const struct parts *parts)
+                      const struct iovec *iov, unsigned n_iov)
 {
     const struct blk *blk = queue->blk;
     size_t left = sizeof(blk->serial);
     const char *from = blk->serial;
 
-    for (unsigned i = 0; i < parts->n_in && left; i++) {
-        size_t len = min_u64(left, parts->in[i].iov_len);
-        memcpy(parts->in[i].iov_base, from, len);
+    for (unsigned i = 0; i < n_iov && left; i++) {
+        size_t len = min_u64(left, iov[i].iov_len);
+        memcpy(iov[i].iov_base, from, len);
         from += len;
         left -= len;
     }
@@ -291,38 +263,79 @@ static uint8_t get_id(const struct blk_queue *queue, struct blk_request *request
     return VIRTIO_BLK_S_OK;
 }
 
-static always_inline uint8_t start(
-        struct blk_queue *queue, struct blk_request *request, const struct parts *parts)
+static uint8_t start_other(struct blk_queue *queue, struct blk_request *request, uint32_t type,
+                           const struct iovec *iov, unsigned n_out, unsigned n_in)
 {
-    switch (parts->header.type) {
-    case VIRTIO_BLK_T_IN: return start_transfer(queue, request, parts, STORE_READ);
-    case VIRTIO_BLK_T_OUT: return start_transfer(queue, request, parts, STORE_WRITE);
+    switch (type) {
     case VIRTIO_BLK_T_FLUSH: return start_flush(queue, request);
-    case VIRTIO_BLK_T_GET_ID: return get_id(queue, request, parts);
-    case VIRTIO_BLK_T_DISCARD: return start_segments(queue, request, parts, STORE_DISCARD);
+    case VIRTIO_BLK_T_GET_ID: return get_id(queue, request, iov + n_out, n_in);
+    case VIRTIO_BLK_T_DISCARD: return start_segments(queue, request, STORE_DISCARD, iov, n_out);
     case VIRTIO_BLK_T_WRITE_ZEROES:
-        return start_segments(queue, request, parts, STORE_WRITE_ZEROES);
+        return start_segments(queue, request, STORE_WRITE_ZEROES, iov, n_out);
     default: return VIRTIO_BLK_S_UNSUPP;
     }
 }
 
-void blk_request_start(struct blk_queue *queue, struct blk_request *request)
+/* Serves a request without its header and status: iov has n_out ranges of data to read, and
+ * then n_in to write. */
+static always_inline void start(struct blk_queue *queue, struct blk_request *request, uint32_t type,
+                                uint64_t sector, const struct iovec *iov, unsigned n_out,
+                                unsigned n_in)
 {
-    struct parts parts;
-    int error = cut(queue, request, &parts);
+    uint64_t in = bytes(iov + n_out, n_in);
+    uint8_t status;
 
-    if (unlikely(error == -EPROTO)) {
-        ob_queue_break(queue->queue, "a request has no byte for its status");
-        ob_queue_complete(queue->queue, &request->chain, 0);
-        return;
-    }
-    uint64_t in = bytes(parts.in, parts.n_in);
     request->in = (uint32_t)min_u64(in, UINT32_MAX);
     request->filled = 0;
     request->n_segments = 0;
-    uint8_t status = likely(!error) ? start(queue, request, &parts) : VIRTIO_BLK_S_IOERR;
+    if (likely(type == VIRTIO_BLK_T_IN))
+        status = start_transfer(queue, request, STORE_READ, sector, iov + n_out, n_in, in,
+                                bytes(iov, n_out));
+    else if (likely(type == VIRTIO_BLK_T_OUT))
+        status =
+            start_transfer(queue, request, STORE_WRITE, sector, iov, n_out, bytes(iov, n_out), in);
+    else
+        status = start_other(queue, request, type, iov, n_out, n_in);
     if (unlikely(status != TO_STORE))
         finish(queue, request, status);
+}
+
+/* The long way: any layout. */
+static void start_any(struct blk_queue *queue, struct blk_request *request)
+{
+    struct ob_chain *chain = &request->chain;
+    struct virtio_blk_outhdr header;
+
+    if (!ob_chain_take_back(chain, &request->status, 1)) {
+        ob_queue_break(queue->queue, "a request has no byte for its status");
+        ob_queue_complete(queue->queue, chain, 0);
+        return;
+    }
+    if (!ob_chain_take_front(chain, &header, sizeof(header))) {
+        request->in = (uint32_t)min_u64(ob_chain_writable(chain), UINT32_MAX);
+        request->filled = 0;
+        finish(queue, request, VIRTIO_BLK_S_IOERR);
+        return;
+    }
+    start(queue, request, header.type, header.sector, chain->iov, chain->n_out, chain->n_in);
+}
+
+void blk_request_start(struct blk_queue *queue, struct blk_request *request)
+{
+    const struct ob_chain *chain = &request->chain;
+    const struct iovec *iov = chain->iov;
+    const struct iovec *last = &iov[chain->n_out + chain->n_in - 1];
+
+    /* A header and a status byte in ranges of their own; else last may not even be one. */
+    if (unlikely(!chain->n_out || !chain->n_in || last->iov_len != 1 ||
+                 iov->iov_len != sizeof(struct virtio_blk_outhdr))) {
+        start_any(queue, request);
+        return;
+    }
+    const struct virtio_blk_outhdr *header = iov->iov_base;
+    request->status = last->iov_base;
+    start(queue, request, copy_32(&header->type), copy_64(&header->sector), iov + 1,
+          chain->n_out - 1u, chain->n_in - 1u);
 }
 
 void blk_request_continue(struct blk_queue *queue, struct blk_request *request)

@@ -44,8 +44,8 @@ static void test_layouts(void **state)
     setup(&f);
     header(VIRTIO_BLK_T_IN, 1);
     tail[512] = UNTOUCHED;
-    const struct iovec split[] = {{head, 1}, {head + 1, 10}, {head + 11, 5}, {guest.data, 512},
-            {tail, 513}};
+    const struct iovec split[] = {
+        {head, 1}, {head + 1, 10}, {head + 11, 5}, {guest.data, 512}, {tail, 513}};
     request = chain(&f, split, 3, 2);
     run(&f);
     assert_int_equal(tail[512], VIRTIO_BLK_S_OK);
@@ -106,15 +106,15 @@ static void test_bounds(void **state)
         size_t length;
         uint8_t status;
     } cases[] = {
-            {0, 512, VIRTIO_BLK_S_OK},
-            {999, 512, VIRTIO_BLK_S_OK},
-            {1000, 512, VIRTIO_BLK_S_IOERR},
-            {999, 1024, VIRTIO_BLK_S_IOERR},
-            {UINT64_MAX, 512, VIRTIO_BLK_S_IOERR},
-            {UINT64_MAX >> 9, 512, VIRTIO_BLK_S_IOERR},
-            {1ull << 55, 512, VIRTIO_BLK_S_IOERR}, /* 0, if shifted without a thought */
-            {0, 511, VIRTIO_BLK_S_IOERR},
-            {0, 513, VIRTIO_BLK_S_IOERR},
+        {0, 512, VIRTIO_BLK_S_OK},
+        {999, 512, VIRTIO_BLK_S_OK},
+        {1000, 512, VIRTIO_BLK_S_IOERR},
+        {999, 1024, VIRTIO_BLK_S_IOERR},
+        {UINT64_MAX, 512, VIRTIO_BLK_S_IOERR},
+        {UINT64_MAX >> 9, 512, VIRTIO_BLK_S_IOERR},
+        {1ull << 55, 512, VIRTIO_BLK_S_IOERR}, /* 0, if shifted without a thought */
+        {0, 511, VIRTIO_BLK_S_IOERR},
+        {0, 513, VIRTIO_BLK_S_IOERR},
     };
     struct fixture f;
 
@@ -124,7 +124,7 @@ static void test_bounds(void **state)
             f.n_requests = f.n_popped = f.queue.staged_count = 0;
             header(write ? VIRTIO_BLK_T_OUT : VIRTIO_BLK_T_IN, cases[i].sector);
             const struct blk_request *request =
-                    usual(&f, write ? cases[i].length : 0, write ? 0 : cases[i].length);
+                usual(&f, write ? cases[i].length : 0, write ? 0 : cases[i].length);
             assert_int_equal(status_of(&f, request), cases[i].status);
             if (cases[i].status != VIRTIO_BLK_S_OK)
                 assert_int_equal(request->chain.written, write ? 1 : 0);
@@ -195,8 +195,10 @@ static void test_huge(void **state)
     setup(&f);
     f.blk->sectors = UINT64_MAX >> 9;
     header(VIRTIO_BLK_T_IN, 0);
-    const struct iovec ranges[] = {{&guest.header, 16}, {guest.data, 0xfffffe00u},
-            {guest.data, 0xfffffe00u}, {&guest.status, 1}};
+    const struct iovec ranges[] = {{&guest.header, 16},
+                                   {guest.data, 0xfffffe00u},
+                                   {guest.data, 0xfffffe00u},
+                                   {&guest.status, 1}};
     const struct blk_request *request = chain(&f, ranges, 1, 3);
     assert_int_equal(status_of(&f, request), VIRTIO_BLK_S_IOERR);
     assert_int_equal(request->chain.written, 0);
@@ -224,9 +226,9 @@ static void test_store_errors(void **state)
         int result;
         uint8_t status;
     } cases[] = {
-            {-EIO, VIRTIO_BLK_S_IOERR},
-            {-ENOSPC, VIRTIO_BLK_S_IOERR},
-            {-EOPNOTSUPP, VIRTIO_BLK_S_UNSUPP},
+        {-EIO, VIRTIO_BLK_S_IOERR},
+        {-ENOSPC, VIRTIO_BLK_S_IOERR},
+        {-EOPNOTSUPP, VIRTIO_BLK_S_UNSUPP},
     };
     struct fixture f;
 
@@ -270,8 +272,8 @@ static void test_get_id(void **state)
 
 static void test_read_only(void **state)
 {
-    static const uint32_t types[] = {
-            VIRTIO_BLK_T_OUT, VIRTIO_BLK_T_DISCARD, VIRTIO_BLK_T_WRITE_ZEROES};
+    static const uint32_t types[] = {VIRTIO_BLK_T_OUT, VIRTIO_BLK_T_DISCARD,
+                                     VIRTIO_BLK_T_WRITE_ZEROES};
     struct fixture f;
 
     make_threads(&f);
@@ -333,20 +335,13 @@ static void test_queued(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-            cmocka_unit_test(test_read_write),
-            cmocka_unit_test(test_layouts),
-            cmocka_unit_test(test_no_header),
-            cmocka_unit_test(test_no_status),
-            cmocka_unit_test(test_bounds),
-            cmocka_unit_test(test_block_size),
-            cmocka_unit_test(test_empty),
-            cmocka_unit_test(test_wrong_direction),
-            cmocka_unit_test(test_huge),
-            cmocka_unit_test(test_unknown_type),
-            cmocka_unit_test(test_store_errors),
-            cmocka_unit_test(test_get_id),
-            cmocka_unit_test(test_read_only),
-            cmocka_unit_test(test_queued),
+        cmocka_unit_test(test_read_write),   cmocka_unit_test(test_layouts),
+        cmocka_unit_test(test_no_header),    cmocka_unit_test(test_no_status),
+        cmocka_unit_test(test_bounds),       cmocka_unit_test(test_block_size),
+        cmocka_unit_test(test_empty),        cmocka_unit_test(test_wrong_direction),
+        cmocka_unit_test(test_huge),         cmocka_unit_test(test_unknown_type),
+        cmocka_unit_test(test_store_errors), cmocka_unit_test(test_get_id),
+        cmocka_unit_test(test_read_only),    cmocka_unit_test(test_queued),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

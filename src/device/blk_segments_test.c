@@ -11,13 +11,13 @@
 static void segment(unsigned i, uint64_t sector, uint32_t n, uint32_t flags)
 {
     struct virtio_blk_discard_write_zeroes one = {
-            .sector = sector, .num_sectors = n, .flags = flags};
+        .sector = sector, .num_sectors = n, .flags = flags};
 
     memcpy(guest.data + i * sizeof(one), &one, sizeof(one));
 }
 
 static uint8_t one_segment(struct fixture *f, uint32_t type, uint64_t sector, uint32_t n,
-        uint32_t flags)
+                           uint32_t flags)
 {
     f->n_requests = f->n_popped = f->queue.staged_count = 0;
     header(type, 0);
@@ -42,12 +42,11 @@ static void test_discard(void **state)
 
     assert_int_equal(one_segment(&f, VIRTIO_BLK_T_DISCARD, 8, 16, UNMAP), VIRTIO_BLK_S_UNSUPP);
     assert_int_equal(one_segment(&f, VIRTIO_BLK_T_DISCARD, 8, 16, 2), VIRTIO_BLK_S_UNSUPP);
-    assert_int_equal(
-            one_segment(&f, VIRTIO_BLK_T_DISCARD, 8, 16, 0x80000000u), VIRTIO_BLK_S_UNSUPP);
+    assert_int_equal(one_segment(&f, VIRTIO_BLK_T_DISCARD, 8, 16, 0x80000000u),
+                     VIRTIO_BLK_S_UNSUPP);
     assert_int_equal(one_segment(&f, VIRTIO_BLK_T_DISCARD, 995, 6, 0), VIRTIO_BLK_S_IOERR);
     assert_int_equal(one_segment(&f, VIRTIO_BLK_T_DISCARD, UINT64_MAX, 1, 0), VIRTIO_BLK_S_IOERR);
-    assert_int_equal(
-            one_segment(&f, VIRTIO_BLK_T_DISCARD, 0, UINT32_MAX, 0), VIRTIO_BLK_S_IOERR);
+    assert_int_equal(one_segment(&f, VIRTIO_BLK_T_DISCARD, 0, UINT32_MAX, 0), VIRTIO_BLK_S_IOERR);
     assert_int_equal(one_segment(&f, VIRTIO_BLK_T_DISCARD, 0, 101, 0), VIRTIO_BLK_S_IOERR);
     assert_int_equal(fake.n_notes, 1);
     assert_int_equal(one_segment(&f, VIRTIO_BLK_T_DISCARD, 0, 100, 0), VIRTIO_BLK_S_OK);
@@ -98,11 +97,11 @@ static void test_segment_count(void **state)
         size_t length;
         uint8_t status;
     } cases[] = {
-            {0, VIRTIO_BLK_S_IOERR},
-            {8, VIRTIO_BLK_S_IOERR},
-            {24, VIRTIO_BLK_S_IOERR},
-            {16 * BLK_SEGMENTS_MAX, VIRTIO_BLK_S_OK},
-            {16 * (BLK_SEGMENTS_MAX + 1), VIRTIO_BLK_S_IOERR},
+        {0, VIRTIO_BLK_S_IOERR},
+        {8, VIRTIO_BLK_S_IOERR},
+        {24, VIRTIO_BLK_S_IOERR},
+        {16 * BLK_SEGMENTS_MAX, VIRTIO_BLK_S_OK},
+        {16 * (BLK_SEGMENTS_MAX + 1), VIRTIO_BLK_S_IOERR},
     };
     struct fixture f;
 
@@ -130,8 +129,11 @@ static void test_several(void **state)
     segment(1, 100, 0, 0);
     segment(2, 16, 8, 0);
     segment(3, 32, 8, UNMAP);
-    const struct iovec ranges[] = {{&guest.header, 16}, {guest.data, 5}, {guest.data + 5, 40},
-            {guest.data + 45, 19}, {&guest.status, 1}};
+    const struct iovec ranges[] = {{&guest.header, 16},
+                                   {guest.data, 5},
+                                   {guest.data + 5, 40},
+                                   {guest.data + 45, 19},
+                                   {&guest.status, 1}};
     request = chain(&f, ranges, 4, 1);
     run(&f);
     memset(guest.data, 0xff, 64); /* too late to change one's mind */
@@ -223,14 +225,10 @@ static void test_flush_order(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-            cmocka_unit_test(test_discard),
-            cmocka_unit_test(test_write_zeroes),
-            cmocka_unit_test(test_not_offered),
-            cmocka_unit_test(test_segment_count),
-            cmocka_unit_test(test_several),
-            cmocka_unit_test(test_stops_at_error),
-            cmocka_unit_test(test_flush),
-            cmocka_unit_test(test_flush_order),
+        cmocka_unit_test(test_discard),     cmocka_unit_test(test_write_zeroes),
+        cmocka_unit_test(test_not_offered), cmocka_unit_test(test_segment_count),
+        cmocka_unit_test(test_several),     cmocka_unit_test(test_stops_at_error),
+        cmocka_unit_test(test_flush),       cmocka_unit_test(test_flush_order),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -25,8 +25,9 @@ static bool offers(struct fixture *f, unsigned bit)
 static void test_features(void **state)
 {
     static const unsigned always[] = {VIRTIO_BLK_F_SIZE_MAX, VIRTIO_BLK_F_SEG_MAX,
-            VIRTIO_BLK_F_BLK_SIZE, VIRTIO_BLK_F_TOPOLOGY, VIRTIO_BLK_F_FLUSH,
-            VIRTIO_BLK_F_CONFIG_WCE, VIRTIO_BLK_F_MQ};
+                                      VIRTIO_BLK_F_BLK_SIZE, VIRTIO_BLK_F_TOPOLOGY,
+                                      VIRTIO_BLK_F_FLUSH,    VIRTIO_BLK_F_CONFIG_WCE,
+                                      VIRTIO_BLK_F_MQ};
     struct fixture f;
 
     for (unsigned read_only = 0; read_only < 2; read_only++) {
@@ -56,7 +57,8 @@ static void test_config(void **state)
     read_config(&f, &config);
     assert_int_equal(config.capacity, 1000);
     assert_int_equal(config.seg_max, 126);
-    assert_true(config.size_max >= 1 << 20);
+    assert_true(config.size_max >= 256 << 10);
+    assert_true((uint64_t)config.size_max * config.seg_max / 512 <= UINT16_MAX); /* SeaBIOS */
     assert_int_equal(config.blk_size, 512);
     assert_int_equal(config.physical_block_exp, 3);
     assert_int_equal(config.alignment_offset, 0);
@@ -103,8 +105,8 @@ static void test_config_write(void **state)
     assert_int_equal(ob_device_config_read(f.device, 0, whole, sizeof(whole)), 0);
     for (size_t offset = 0; offset < CONFIG_SIZE; offset++) {
         byte = whole[offset] ^ 1;
-        assert_int_equal(
-                ob_device_config_write(f.device, offset, &byte, 1), offset == WCE ? 0 : -EINVAL);
+        assert_int_equal(ob_device_config_write(f.device, offset, &byte, 1),
+                         offset == WCE ? 0 : -EINVAL);
     }
     assert_int_equal(ob_device_config_read(f.device, WCE, &byte, 1), 0);
     assert_int_equal(byte, 0);
@@ -131,6 +133,17 @@ static unsigned write_flags(struct fixture *f)
 static void set_wce(struct fixture *f, uint8_t wce)
 {
     assert_int_equal(ob_device_config_write(f->device, WCE, &wce, 1), 0);
+}
+
+static void reset_done(void *ctx, int result)
+{
+    ob_loop_stop(ctx);
+}
+
+static void reset(struct fixture *f)
+{
+    assert_int_equal(ob_device_reset(f->device, reset_done, f->control), 0);
+    assert_int_equal(ob_loop_run(f->control), 0);
 }
 
 static void test_caching(void **state)
@@ -160,7 +173,7 @@ static void test_caching(void **state)
 
     /* A reset leaves it: the front-end may keep a copy. */
     set_wce(&f, 0);
-    ob_device_reset(f.device, NULL, NULL);
+    reset(&f);
     assert_int_equal(ob_device_set_features(f.device, flush | wce), 0);
     assert_int_equal(write_flags(&f), STORE_FUA);
     read_config(&f, &config);
@@ -228,6 +241,8 @@ static void test_seg_max(void **state)
         setup_with(&f, &options);
         read_config(&f, &config);
         assert_int_equal(config.seg_max, cases[i].told);
+        assert_true(config.size_max >= 4096 && config.size_max % 4096 == 0);
+        assert_true((uint64_t)config.size_max * config.seg_max / 512 <= UINT16_MAX);
         teardown(&f);
     }
 }
@@ -277,14 +292,10 @@ static void test_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-            cmocka_unit_test(test_features),
-            cmocka_unit_test(test_config),
-            cmocka_unit_test(test_config_pieces),
-            cmocka_unit_test(test_config_write),
-            cmocka_unit_test(test_caching),
-            cmocka_unit_test(test_resize),
-            cmocka_unit_test(test_seg_max),
-            cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_features),      cmocka_unit_test(test_config),
+        cmocka_unit_test(test_config_pieces), cmocka_unit_test(test_config_write),
+        cmocka_unit_test(test_caching),       cmocka_unit_test(test_resize),
+        cmocka_unit_test(test_seg_max),       cmocka_unit_test(test_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

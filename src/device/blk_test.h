@@ -30,13 +30,13 @@ static struct fake_store {
     struct store store;
     struct store_queue queue;
     struct store_info info;
-    bool queued;                   /* requests finish in reap(), not at once */
-    int result;                    /* of those that finish at once, and for reap() */
+    bool queued;                    /* requests finish in reap(), not at once */
+    int result;                     /* of those that finish at once, and for reap() */
     struct store_io notes[N_NOTES]; /* what was submitted, as it was then */
     unsigned n_notes;
     struct store_io *out[N_NOTES]; /* submitted and not yet let go */
     unsigned n_out;
-    unsigned let_go;               /* how many of these reap() may return */
+    unsigned let_go; /* how many of these reap() may return */
     unsigned pushes, opens, closes;
     uint64_t next_capacity;
 } fake;
@@ -55,8 +55,8 @@ static int fake_refresh(struct store *store)
     return 0;
 }
 
-static int fake_queue_open(
-        struct store *store, const struct store_queue_options *options, struct store_queue **ret)
+static int fake_queue_open(struct store *store, const struct store_queue_options *options,
+                           struct store_queue **ret)
 {
     *ret = &fake.queue;
     return 0;
@@ -94,17 +94,17 @@ static unsigned fake_reap(struct store_queue *queue, struct store_io **ios, unsi
 }
 
 static const struct store_ops fake_ops = {
-        .size = sizeof(struct store_ops),
-        .name = "fake",
-        .address = "ANY",
-        .help = "for tests",
-        .open = fake_open,
-        .close = fake_close,
-        .refresh = fake_refresh,
-        .queue_open = fake_queue_open,
-        .submit = fake_submit,
-        .push = fake_push,
-        .reap = fake_reap,
+    .size = sizeof(struct store_ops),
+    .name = "fake",
+    .address = "ANY",
+    .help = "for tests",
+    .open = fake_open,
+    .close = fake_close,
+    .refresh = fake_refresh,
+    .queue_open = fake_queue_open,
+    .submit = fake_submit,
+    .push = fake_push,
+    .reap = fake_reap,
 };
 
 static int fake_open(const struct store_options *options, struct store **ret)
@@ -121,14 +121,14 @@ static const struct store_ops *const fake_stores[] = {&fake_ops, NULL};
 
 /* A store of 1000 blocks of 512 bytes that can do everything. */
 static const struct store_info usual_info = {
-        .capacity = 512000,
-        .block_size = 512,
-        .physical_block_size = 4096,
-        .optimal_io = 65536,
-        .discard_granularity = 4096,
-        .range_max = 100 * 512,
-        .discard = true,
-        .zero_unmaps = true,
+    .capacity = 512000,
+    .block_size = 512,
+    .physical_block_size = 4096,
+    .optimal_io = 65536,
+    .discard_granularity = 4096,
+    .range_max = 100 * 512,
+    .discard = true,
+    .zero_unmaps = true,
 };
 
 struct fixture {
@@ -174,8 +174,8 @@ static void told_broken(struct ob_queue *queue)
 static struct ob_blk_options usual_options(struct fixture *f)
 {
     return (struct ob_blk_options){
-            .device = {.control = f->control, .workers = &f->worker, .n_workers = 1, .n_queues = 4},
-            .source = "fake:x",
+        .device = {.control = f->control, .workers = &f->worker, .n_workers = 1, .n_queues = 4},
+        .source = "fake:x",
     };
 }
 
@@ -240,8 +240,8 @@ static inline void header(uint32_t type, uint64_t sector)
 }
 
 /* Makes the next request out of ranges. */
-static struct blk_request *chain(
-        struct fixture *f, const struct iovec *ranges, unsigned n_out, unsigned n_in)
+static struct blk_request *chain(struct fixture *f, const struct iovec *ranges, unsigned n_out,
+                                 unsigned n_in)
 {
     unsigned i = f->n_requests++;
     struct blk_request *request = &f->requests[i];

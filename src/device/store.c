@@ -22,8 +22,8 @@
 const struct store_ops *const store_table[] = {&store_file, &store_memory, &store_null, NULL};
 
 /* The store that a source names, and its address; the table's first if it names none. */
-static const struct store_ops *find(
-        const struct store_ops *const *table, const char *source, const char **ret_address)
+static const struct store_ops *find(const struct store_ops *const *table, const char *source,
+                                    const char **ret_address)
 {
     for (const struct store_ops *const *ops = table; *ops; ops++) {
         size_t len = strlen((*ops)->name);
@@ -37,14 +37,14 @@ static const struct store_ops *find(
 }
 
 int store_open(const struct store_ops *const *table, const char *source,
-        const struct store_options *options, struct store **ret)
+               const struct store_options *options, struct store **ret)
 {
     struct store_options own = *options;
     const struct store_ops *ops = find(table, source, &own.address);
 
     if (!own.address[0]) {
         log_error(options->log, "the source '%s' lacks an address: write %s:%s", source, ops->name,
-                ops->address);
+                  ops->address);
         return -EINVAL;
     }
     return ops->open(&own, ret);
@@ -60,16 +60,13 @@ static int suffix_shift(const char *suffix)
 {
     static const char letters[] = "kmgtpe";
 
-    if (!suffix[0] || !strcasecmp(suffix, "b")) {
+    if (!suffix[0] || !strcasecmp(suffix, "b"))
         return 0;
-    }
     const char *letter = strchr(letters, tolower((unsigned char)suffix[0]));
-    if (!letter) {
+    if (!letter)
         return -1;
-    }
-    if (suffix[1] && strcasecmp(suffix + 1, "b") && strcasecmp(suffix + 1, "ib")) {
+    if (suffix[1] && strcasecmp(suffix + 1, "b") && strcasecmp(suffix + 1, "ib"))
         return -1;
-    }
     return 10 * (int)(letter - letters + 1);
 }
 
@@ -77,21 +74,17 @@ int store_parse_size(const char *text, uint64_t *ret)
 {
     char *end;
 
-    if (!isdigit((unsigned char)text[0])) {
+    if (!isdigit((unsigned char)text[0]))
         return -EINVAL;
-    }
     errno = 0;
     unsigned long long number = strtoull(text, &end, 10);
-    if (errno) {
+    if (errno)
         return -ERANGE;
-    }
     int shift = suffix_shift(end);
-    if (shift < 0) {
+    if (shift < 0)
         return -EINVAL;
-    }
-    if (number > UINT64_MAX >> shift) {
+    if (number > UINT64_MAX >> shift)
         return -ERANGE;
-    }
     *ret = (uint64_t)number << shift;
     return 0;
 }
@@ -104,13 +97,13 @@ int store_parse_capacity(const struct store_options *options, const char *name, 
     /* The kernel's offsets are signed. */
     if (error || !capacity || capacity > INT64_MAX) {
         log_error(options->log,
-                "'%s' in '%s:%s' is not a size: write digits and k, M, G or T, such as %s:1G",
-                options->address, name, options->address, name);
+                  "'%s' in '%s:%s' is not a size: write digits and k, M, G or T, such as %s:1G",
+                  options->address, name, options->address, name);
         return error ? error : -EINVAL;
     }
     if (capacity % STORE_BLOCK_MIN) {
         log_error(options->log, "the size %" PRIu64 " in '%s:%s' is not a multiple of %u bytes",
-                capacity, name, options->address, STORE_BLOCK_MIN);
+                  capacity, name, options->address, STORE_BLOCK_MIN);
         return -EINVAL;
     }
     *ret = capacity;

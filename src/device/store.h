@@ -99,15 +99,15 @@ struct store_queue {
 };
 
 struct store_options {
-    const char *address;  /* what follows "NAME:" in the source */
+    const char *address; /* what follows "NAME:" in the source */
     bool read_only;
-    uint32_t block_size;  /* the logical block size that the disk will show, or 0 for the
-                             store's own; a store that can serve smaller blocks only does so */
+    uint32_t block_size; /* the logical block size that the disk will show, or 0 for the
+                            store's own; a store that can serve smaller blocks only does so */
     const struct ob_log *log;
 };
 
 struct store_queue_options {
-    struct ob_loop *loop;    /* of the worker */
+    struct ob_loop *loop;    /* of the worker; outlives the store, whose threads post to it */
     unsigned depth;          /* most requests that will be under way at a time */
     void (*wake)(void *ctx); /* worker: something may be reaped; called unless it is obvious to
                                 whoever polls reap() */

@@ -12,31 +12,31 @@ static void test_sizes(void **state)
         int result;
         uint64_t size;
     } cases[] = {
-            {"0", 0, 0},
-            {"512", 0, 512},
-            {"4k", 0, 4096},
-            {"4K", 0, 4096},
-            {"64M", 0, 64ull << 20},
-            {"1G", 0, 1ull << 30},
-            {"1GiB", 0, 1ull << 30},
-            {"1GB", 0, 1ull << 30},
-            {"3T", 0, 3ull << 40},
-            {"2P", 0, 2ull << 50},
-            {"15E", 0, 15ull << 60},
-            {"512B", 0, 512},
-            {"18446744073709551615", 0, UINT64_MAX},
-            {"18446744073709551616", -ERANGE, 0},
-            {"16E", -ERANGE, 0},
-            {"99999999999T", -ERANGE, 0},
-            {"", -EINVAL, 0},
-            {"G", -EINVAL, 0},
-            {"-1", -EINVAL, 0},
-            {" 1", -EINVAL, 0},
-            {"1 G", -EINVAL, 0},
-            {"1X", -EINVAL, 0},
-            {"1GG", -EINVAL, 0},
-            {"1.5G", -EINVAL, 0},
-            {"0x10", -EINVAL, 0},
+        {"0", 0, 0},
+        {"512", 0, 512},
+        {"4k", 0, 4096},
+        {"4K", 0, 4096},
+        {"64M", 0, 64ull << 20},
+        {"1G", 0, 1ull << 30},
+        {"1GiB", 0, 1ull << 30},
+        {"1GB", 0, 1ull << 30},
+        {"3T", 0, 3ull << 40},
+        {"2P", 0, 2ull << 50},
+        {"15E", 0, 15ull << 60},
+        {"512B", 0, 512},
+        {"18446744073709551615", 0, UINT64_MAX},
+        {"18446744073709551616", -ERANGE, 0},
+        {"16E", -ERANGE, 0},
+        {"99999999999T", -ERANGE, 0},
+        {"", -EINVAL, 0},
+        {"G", -EINVAL, 0},
+        {"-1", -EINVAL, 0},
+        {" 1", -EINVAL, 0},
+        {"1 G", -EINVAL, 0},
+        {"1X", -EINVAL, 0},
+        {"1GG", -EINVAL, 0},
+        {"1.5G", -EINVAL, 0},
+        {"0x10", -EINVAL, 0},
     };
 
     for (unsigned i = 0; i < array_size(cases); i++) {
@@ -73,13 +73,13 @@ static void test_names(void **state)
     static const struct {
         const char *source, *by, *with;
     } cases[] = {
-            {"second:x", "second", "x"},
-            {"second:x:y", "second", "x:y"},
-            {"first:second:x", "first", "second:x"},
-            {"x", "first", "x"},
-            {"second", "first", "second"},
-            {"seconds:x", "first", "seconds:x"},
-            {"./second:x", "first", "./second:x"},
+        {"second:x", "second", "x"},
+        {"second:x:y", "second", "x:y"},
+        {"first:second:x", "first", "second:x"},
+        {"x", "first", "x"},
+        {"second", "first", "second"},
+        {"seconds:x", "first", "seconds:x"},
+        {"./second:x", "first", "./second:x"},
     };
     struct store_options options = {0};
     struct store *store = NULL;
@@ -97,8 +97,9 @@ static void test_names(void **state)
 
 static void test_bad_capacities(void **state)
 {
-    static const char *const sources[] = {"null:0", "null:x", "null:511", "null:513", "memory:0",
-            "memory:1X", "memory:16E", "null:9223372036854775808"};
+    static const char *const sources[] = {
+        "null:0",   "null:x",    "null:511",   "null:513",
+        "memory:0", "memory:1X", "memory:16E", "null:9223372036854775808"};
     struct store_options options = {0};
     struct store *store = NULL;
 
@@ -146,11 +147,8 @@ static void test_memory(void **state)
         switch (random() % 4) {
         case 0: {
             struct iovec iov[] = {{data, 100}, {data + 100, length - 100}};
-            struct store_io io = {.op = STORE_WRITE,
-                    .iov = iov,
-                    .n_iov = 2,
-                    .offset = offset,
-                    .length = length};
+            struct store_io io = {
+                .op = STORE_WRITE, .iov = iov, .n_iov = 2, .offset = offset, .length = length};
             fill(data, length, i);
             memcpy(model + offset, data, length);
             assert_int_equal(bench_run(&bench, &io), 0);
@@ -158,8 +156,8 @@ static void test_memory(void **state)
         }
         case 1:
             memset(model + offset, 0, length);
-            assert_int_equal(
-                    bench_command(&bench, STORE_WRITE_ZEROES, STORE_UNMAP, offset, length), 0);
+            assert_int_equal(bench_command(&bench, STORE_WRITE_ZEROES, STORE_UNMAP, offset, length),
+                             0);
             break;
         case 2:
             memset(model + offset, 0, length);
@@ -179,11 +177,9 @@ static void test_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-            cmocka_unit_test(test_sizes),
-            cmocka_unit_test(test_names),
-            cmocka_unit_test(test_bad_capacities),
-            cmocka_unit_test(test_null),
-            cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_sizes),          cmocka_unit_test(test_names),
+        cmocka_unit_test(test_bad_capacities), cmocka_unit_test(test_null),
+        cmocka_unit_test(test_memory),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

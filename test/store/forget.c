@@ -68,7 +68,8 @@ static uint64_t draw(struct forget *forget, uint64_t below)
     return (forget->random * 0x2545f4914f6cdd1dull >> 11) % below;
 }
 
-static int write_file(const struct forget *forget, const char *from, uint64_t offset, uint64_t length)
+static int write_file(const struct forget *forget, const char *from, uint64_t offset,
+                      uint64_t length)
 {
     while (length) {
         ssize_t n = pwrite(forget->fd, from, length, (off_t)offset);
@@ -281,8 +282,8 @@ static bool forget_pending(struct store_queue *store_queue)
     return container_of(store_queue, struct forget_queue, queue)->n_waiting > 0;
 }
 
-static int forget_queue_open(
-        struct store *store, const struct store_queue_options *options, struct store_queue **ret)
+static int forget_queue_open(struct store *store, const struct store_queue_options *options,
+                             struct store_queue **ret)
 {
     struct forget_queue *queue = calloc(1, sizeof(*queue));
 
@@ -324,16 +325,16 @@ static int make_cache(struct forget *forget)
     if (!capacity)
         return -EINVAL;
     forget->store.info = (struct store_info){
-            .capacity = capacity,
-            .block_size = SECTOR,
-            .physical_block_size = SECTOR, /* what is torn is torn here */
-            .discard_granularity = SECTOR,
-            .range_max = 16u << 20,
-            .discard = true,
-            .zero_unmaps = true,
+        .capacity = capacity,
+        .block_size = SECTOR,
+        .physical_block_size = SECTOR, /* what is torn is torn here */
+        .discard_granularity = SECTOR,
+        .range_max = 16u << 20,
+        .discard = true,
+        .zero_unmaps = true,
     };
     forget->cache = mmap(NULL, capacity, PROT_READ | PROT_WRITE,
-            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (forget->cache == MAP_FAILED) {
         forget->cache = NULL;
         return -errno;
@@ -375,8 +376,7 @@ static int forget_open(const struct store_options *options, struct store **ret)
     }
     free(path);
     if (error) {
-        log_error(options->log, "cannot open 'forget:%s': %s", options->address,
-                strerror(-error));
+        log_error(options->log, "cannot open 'forget:%s': %s", options->address, strerror(-error));
         destroy(forget);
         return error;
     }
@@ -397,18 +397,18 @@ static int forget_close(struct store *store)
 }
 
 static const struct store_ops store_forget = {
-        .size = sizeof(struct store_ops),
-        .name = "forget",
-        .address = "FILE[,seed=N]",
-        .help = "a file that loses what was not flushed",
-        .open = forget_open,
-        .close = forget_close,
-        .queue_open = forget_queue_open,
-        .submit = forget_submit,
-        .reap = forget_reap,
-        .pending = forget_pending,
-        .queue_close = forget_queue_close,
+    .size = sizeof(struct store_ops),
+    .name = "forget",
+    .address = "FILE[,seed=N]",
+    .help = "a file that loses what was not flushed",
+    .open = forget_open,
+    .close = forget_close,
+    .queue_open = forget_queue_open,
+    .submit = forget_submit,
+    .reap = forget_reap,
+    .pending = forget_pending,
+    .queue_close = forget_queue_close,
 };
 
-const struct store_ops *const cli_stores[] = {
-        &store_file, &store_memory, &store_null, &store_forget, NULL};
+const struct store_ops *const cli_stores[] = {&store_file, &store_memory, &store_null,
+                                              &store_forget, NULL};

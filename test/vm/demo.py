@@ -8,7 +8,9 @@ and started between the two. In the end the file outside is compared with what
 the guest read. Everything that this makes is removed again.
 """
 
+import contextlib
 import hashlib
+import os
 import sys
 import time
 
@@ -17,8 +19,8 @@ from harness.errors import Failure, Unavailable
 from harness.guest import Disk, Guest
 
 MIB = 1 << 20
-DISK_MIB = 96           # the last SCRATCH_MIB of it are for measuring
-SCRATCH_MIB = 32
+DISK_MIB = 64           # the last SCRATCH_MIB of it are for measuring, in no partition
+SCRATCH_MIB = 16
 FILES = 32              # of about one MB each
 LABEL_WIDTH = 44
 
@@ -34,12 +36,11 @@ class Story:
         print(text, flush=True)
 
     def step(self, label, action):
-        """Do something, say how long it took and what it returns: (value, remark)."""
+        """Do something, and say how long it took and the remark that it returns."""
         print(f"  {label:{LABEL_WIDTH}}", end="", flush=True)
         begin = time.monotonic()
-        value, remark = action()
+        remark = action()
         print(f"{time.monotonic() - begin:6.2f} s   {remark}", flush=True)
-        return value
 
     def elapsed(self):
         """Seconds since the story began."""
@@ -47,7 +48,7 @@ class Story:
 
 
 class Demo:
-    """The steps; each returns its value and a remark for the story."""
+    """The steps; each returns a remark for the story."""
 
     def __init__(self, case):
         self.case = case
@@ -59,7 +60,12 @@ class Demo:
         """Start the back-end."""
         self.backend = self.case.backend(self.image)
         self.backend.__enter__()
-        return None, f"process {self.backend.pid} listens on {self.backend.socket}"
+        return f"process {self.backend.pid} listens"
+
+    def command(self):
+        """The back-end's command line, as a person would type it."""
+        here = f"{os.getcwd()}/"
+        return " ".join(word.removeprefix(here) for word in self.backend.command)
 
     def boot(self):
         """Boot a guest on the disk."""
@@ -67,49 +73,54 @@ class Demo:
                            may_reboot=True)
         self.guest.__enter__()
         sectors = int(self.guest.run("cat /sys/block/vda/size"))
-        return None, f"Linux {self.guest.run('uname -r')}, disk vda of {sectors >> 11} MiB"
+        return f"Linux {self.guest.run('uname -r')}, disk vda of {sectors >> 11} MiB"
 
     def format(self):
         """Partition and format."""
-        self.guest.run("demo.sh format")
-        return None, "a GPT partition with ext4"
+        self.guest.run(f"demo.sh format {DISK_MIB - SCRATCH_MIB - 1}")
+        return "a GPT partition with ext4"
 
     def write(self):
         """Fill the file system."""
         self.guest.run(f"demo.sh write {FILES}")
-        return None, f"{FILES} files and their checksums"
+        return f"{FILES} files and their checksums"
 
     def verify(self):
         """Check every file against its checksum, as read from the disk."""
         good = int(self.guest.run("demo.sh verify"))
         if good != FILES:
             raise Failure(f"only {good} of {FILES} files are as they were written")
-        return None, f"{good} of {FILES} files are as they were written"
+        return f"{good} of {FILES} files are as they were written"
 
     def measure(self):
         """How fast the disk is, as the guest sees it."""
         output = self.guest.run(f"demo.sh speed {DISK_MIB - SCRATCH_MIB} {SCRATCH_MIB - 1}")
         read, write, random = ([int(n) for n in line.split(";")]
                                for line in output.splitlines())
-        return None, (f"read {read[0] >> 10} MiB/s, write {write[2] >> 10} MiB/s, "
-                      f"{random[1]:,} random 4 KiB reads/s")
+        return (f"read {read[0] >> 10} MiB/s, write {write[2] >> 10} MiB/s, "
+                f"{random[1]:,} random 4 KiB reads/s")
 
     def reset(self):
         """Press the guest's reset button."""
         self.guest.reset()
-        return None, "up again"
+        return "up again"
 
     def power_off(self):
         """End the guest."""
         self.guest.finish()
-        return None, "off"
+        return "off"
 
     def restart(self):
         """Stop the back-end and start it anew."""
         self.backend.stop()
         before = self.backend.pid
-        _, remark = self.serve()
-        return None, f"process {before} has ended well, {remark.split(' listens')[0]} serves"
+        remark = self.serve()
+        return f"process {before} ended with status 0, {remark}"
+
+    def stop(self):
+        """Stop the back-end for good."""
+        self.backend.stop()
+        return "ended with status 0"
 
     def compare(self):
         """Compare what the guest reads with the file outside."""
@@ -117,19 +128,19 @@ class Demo:
         outside = hashlib.sha256(self.image.read_bytes()).hexdigest()
         if inside != outside:
             raise Failure(f"the guest reads {inside}, the file holds {outside}")
-        return None, f"sha256 {inside[:16]}… in the guest and in the file"
+        return f"sha256 {inside[:16]}… in the guest and in the file"
 
     def close(self):
         """End what may still run."""
-        for part in (self.guest, self.backend):
-            if part:
-                part.__exit__(None, None, None)
+        for part in filter(None, (self.guest, self.backend)):
+            part.close()
 
 
 def play(story, demo):
     """The whole story."""
     story.tell("A first life")
     story.step("start the back-end", demo.serve)
+    story.tell(f"      $ {demo.command()}")
     story.step("boot a guest on its disk", demo.boot)
     story.step("partition and format", demo.format)
     story.step(f"write {FILES} files", demo.write)
@@ -144,7 +155,7 @@ def play(story, demo):
     story.step("verify", demo.verify)
     story.step("compare the disk with the file outside", demo.compare)
     story.step("switch the guest off", demo.power_off)
-    story.step("stop the back-end", lambda: (demo.backend.stop(), "drained, flushed, ended with 0"))
+    story.step("stop the back-end", demo.stop)
 
 
 def main():
@@ -159,23 +170,23 @@ def main():
         machine = Machine(vm_dir)
     except Unavailable as reason:
         return unavailable(reason)
+    story.tell(f"QEMU {machine.emulators['7.2'].version()} on "
+               f"{'KVM' if machine.kvm else 'an emulated CPU: there is no KVM here'}\n")
     case = Case(machine, options, "demo", "demo")
-    cpu = "KVM" if machine.kvm else "an emulated CPU: there is no KVM here"
-    story.tell(f"QEMU {case.emulator().version()} on {cpu}\n")
-    demo = Demo(case)
+    trouble = "it was interrupted"
     try:
-        play(story, demo)
-        failed = None
+        with contextlib.closing(Demo(case)) as demo:
+            play(story, demo)
+        trouble = None
     except Failure as reason:
-        failed = reason
+        trouble = reason
     finally:
-        demo.close()
-    if failed:
-        story.tell(f"\n\nIt went wrong: {failed}\n" + "\n".join(case.tails()))
-    else:
+        if trouble:
+            story.tell(f"\n\nIt did not work: {trouble}\n" + "\n".join(case.tails()))
+        case.close(failed=bool(trouble))
+    if not trouble:
         story.tell(f"\nEvery byte that the guest wrote is there. {story.elapsed():.0f} s in all.")
-    case.close(bool(failed))
-    return 1 if failed else 0
+    return 1 if trouble else 0
 
 
 if __name__ == "__main__":

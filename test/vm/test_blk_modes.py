@@ -64,6 +64,17 @@ def fd_connected(case):
             backend.stop()
 
 
+def backend_program(case):
+    """The options that management software uses, and what it asks for first."""
+    backend = case.backend(new_disk(case))
+    said = backend.capabilities()
+    if said.get("type") != "block" or not {"read-only", "blk-file"} <= set(said["features"]):
+        raise Failure(f"it says of its capabilities: {said}")
+    with backend.as_program():
+        boot(case, Disk(backend.socket), "keep.sh put && keep.sh check")
+        backend.stop()
+
+
 def client_first(case):
     """Client mode, the back-end being there before anybody listens: it must go on
     trying, and come back for the next guest."""
@@ -140,9 +151,12 @@ until awk '{ exit !$1 }' /sys/block/vda/inflight; do :; done
 """
 
 CASES = {"fd-listening": fd_listening, "fd-connected": fd_connected,
+         "backend-program": backend_program,
          "client-first": client_first, "client-last": client_last,
          "two-guests": two_guests, "restarted": restarted, "reset": reset,
          "front-end-killed": front_end_killed}
 
+QUICK = [name for name in CASES if name != "two-guests"]    # others show that, too
+
 if __name__ == "__main__":
-    sys.exit(main(__doc__, CASES))
+    sys.exit(main(__doc__, CASES, quick=QUICK))

@@ -60,12 +60,10 @@ static int open_retrying(const char *path, int flags)
 {
     for (unsigned waited = 0;; waited += BUSY_LOOK_MS) {
         int fd = open(path, flags);
-        if (fd >= 0) {
+        if (fd >= 0)
             return fd;
-        }
-        if (errno != EINTR && (errno != EBUSY || waited >= BUSY_WAIT_MS)) {
+        if (errno != EINTR && (errno != EBUSY || waited >= BUSY_WAIT_MS))
             return -errno;
-        }
         sleep_ms(BUSY_LOOK_MS);
     }
 }
@@ -75,12 +73,10 @@ static int lock_retrying(int fd, bool read_only)
     struct flock lock = {.l_type = read_only ? F_RDLCK : F_WRLCK, .l_whence = SEEK_SET};
 
     for (unsigned waited = 0;; waited += BUSY_LOOK_MS) {
-        if (!fcntl(fd, F_OFD_SETLK, &lock)) {
+        if (!fcntl(fd, F_OFD_SETLK, &lock))
             return 0;
-        }
-        if ((errno != EAGAIN && errno != EACCES) || waited >= BUSY_WAIT_MS) {
+        if ((errno != EAGAIN && errno != EACCES) || waited >= BUSY_WAIT_MS)
             return -errno;
-        }
         sleep_ms(BUSY_LOOK_MS);
     }
 }
@@ -92,20 +88,20 @@ static int log_open_error(const struct store_options *options, int error)
     switch (-error) {
     case ENOENT:
         log_error(options->log, "there is no file '%s': create it, as by truncate -s 10G '%s'",
-                path, path);
+                  path, path);
         break;
     case EBUSY:
         log_error(options->log,
-                "'%s' is in use by the system, mounted for instance: unmount it, or serve it "
-                "read-only",
-                path);
+                  "'%s' is in use by the system, mounted for instance: unmount it, or serve it "
+                  "read-only",
+                  path);
         break;
     case EACCES:
     case EPERM:
     case EROFS:
         log_error(options->log, "cannot open '%s' for %s: %s%s", path,
-                options->read_only ? "reading" : "writing", strerror(-error),
-                options->read_only ? "" : "; can it be served read-only?");
+                  options->read_only ? "reading" : "writing", strerror(-error),
+                  options->read_only ? "" : "; can it be served read-only?");
         break;
     default: log_error(options->log, "cannot open '%s': %s", path, strerror(-error)); break;
     }
@@ -118,32 +114,29 @@ static int open_and_lock(struct file *file, const struct store_options *options)
     struct stat stat_buf;
 
     /* Before open(), which would wait for the other end of a pipe. */
-    if (stat(options->address, &stat_buf) < 0) {
+    if (stat(options->address, &stat_buf) < 0)
         return log_open_error(options, -errno);
-    }
     file->block_device = S_ISBLK(stat_buf.st_mode);
     if (!file->block_device && !S_ISREG(stat_buf.st_mode)) {
         log_error(options->log, "'%s' is neither a file nor a block device", options->address);
         return -EINVAL;
     }
-    if (file->block_device && !options->read_only) {
+    if (file->block_device && !options->read_only)
         flags |= O_EXCL;
-    }
     file->fd = open_retrying(options->address, flags);
-    if (file->fd < 0) {
+    if (file->fd < 0)
         return log_open_error(options, file->fd);
-    }
     int error = lock_retrying(file->fd, options->read_only);
     if (error == -EAGAIN || error == -EACCES) {
         log_error(options->log,
-                "'%s' is locked by another program (lslocks shows which): stop that, or have "
-                "both use it read-only",
-                options->address);
+                  "'%s' is locked by another program (lslocks shows which): stop that, or have "
+                  "both use it read-only",
+                  options->address);
         return error;
     }
     if (error) {
         log_warning(options->log, "cannot lock '%s' (%s): see that nobody else writes to it",
-                options->address, strerror(-error));
+                    options->address, strerror(-error));
     }
     return 0;
 }
@@ -161,27 +154,24 @@ static int file_open(const struct store_options *options, struct store **ret)
 {
     struct file *file = calloc(1, sizeof(*file));
 
-    if (!file) {
+    if (!file)
         return -ENOMEM;
-    }
     file->store.ops = &store_file;
     file->log = options->log;
     file->fd = -1;
     file->path = strdup(options->address);
     int error = file->path ? open_and_lock(file, options) : -ENOMEM;
-    if (!error) {
+    if (!error)
         error = file_probe(file, options);
-    }
     if (!error) {
         error = offload_new(OFFLOAD_THREADS, file_slow_serve, &file->offload);
         if (error) {
             log_error(options->log, "cannot start a thread for '%s': %s", file->path,
-                    strerror(-error));
+                      strerror(-error));
         }
     }
-    if (error) {
+    if (error)
         return destroy(file, error);
-    }
     *ret = &file->store;
     return 0;
 }
@@ -194,7 +184,7 @@ static int file_close(struct store *store)
     if (!store->info.read_only && fdatasync(file->fd) < 0) {
         error = -errno;
         log_error(file->log, "the last writes to '%s' may be lost: %s", file->path,
-                strerror(-error));
+                  strerror(-error));
     }
     return destroy(file, error);
 }
@@ -207,17 +197,17 @@ static int file_refresh(struct store *store)
 }
 
 const struct store_ops store_file = {
-        .size = sizeof(struct store_ops),
-        .name = "file",
-        .address = "PATH",
-        .help = "a file or a block device",
-        .open = file_open,
-        .close = file_close,
-        .refresh = file_refresh,
-        .queue_open = file_queue_open,
-        .submit = file_queue_submit,
-        .push = file_queue_push,
-        .reap = file_queue_reap,
-        .pending = file_queue_pending,
-        .queue_close = file_queue_close,
+    .size = sizeof(struct store_ops),
+    .name = "file",
+    .address = "PATH",
+    .help = "a file or a block device",
+    .open = file_open,
+    .close = file_close,
+    .refresh = file_refresh,
+    .queue_open = file_queue_open,
+    .submit = file_queue_submit,
+    .push = file_queue_push,
+    .reap = file_queue_reap,
+    .pending = file_queue_pending,
+    .queue_close = file_queue_close,
 };

@@ -19,10 +19,10 @@ struct file {
     char *path;
     int fd;
     bool block_device;
-    bool in_memory;           /* tmpfs: a transfer is a copy and is done at once */
-    bool direct;              /* O_DIRECT: the next two hold */
-    uint32_t memory_align;    /* of addresses */
-    uint32_t direct_align;    /* of offsets and of the length of each range */
+    bool in_memory;        /* tmpfs: a transfer is a copy and is done at once */
+    bool direct;           /* O_DIRECT: the next two hold */
+    uint32_t memory_align; /* of addresses */
+    uint32_t direct_align; /* of offsets and of the length of each range */
     struct offload *offload;
 
     /* Set, never cleared, by any thread that finds out. */

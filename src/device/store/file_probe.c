@@ -45,8 +45,8 @@ int file_capacity(const struct file *file, uint64_t *ret)
     struct stat stat_buf;
     uint64_t bytes;
 
-    int failed = file->block_device ? ioctl(file->fd, BLKGETSIZE64, &bytes)
-                                    : fstat(file->fd, &stat_buf);
+    int failed =
+        file->block_device ? ioctl(file->fd, BLKGETSIZE64, &bytes) : fstat(file->fd, &stat_buf);
     if (failed < 0) {
         int error = -errno;
         log_error(file->log, "cannot get the size of '%s': %s", file->path, strerror(-error));
@@ -63,12 +63,11 @@ static uint64_t queue_attribute(const struct file *file, const char *name)
     struct stat stat_buf;
     char path[128];
 
-    if (fstat(file->fd, &stat_buf) < 0) {
+    if (fstat(file->fd, &stat_buf) < 0)
         return 0;
-    }
     for (unsigned i = 0; i < array_size(folders); i++) {
         snprintf(path, sizeof(path), "/sys/dev/block/%u:%u%s/queue/%s", major(stat_buf.st_rdev),
-                minor(stat_buf.st_rdev), folders[i], name);
+                 minor(stat_buf.st_rdev), folders[i], name);
         FILE *stream = fopen(path, "re");
         if (stream) {
             unsigned long long value = 0;
@@ -87,7 +86,7 @@ static int probe_block_device(struct file *file)
     unsigned physical = 0, optimal = 0;
 
     if (ioctl(file->fd, BLKSSZGET, &logical) < 0 || ioctl(file->fd, BLKPBSZGET, &physical) < 0 ||
-            ioctl(file->fd, BLKIOOPT, &optimal) < 0 || ioctl(file->fd, BLKROGET, &read_only) < 0) {
+        ioctl(file->fd, BLKIOOPT, &optimal) < 0 || ioctl(file->fd, BLKROGET, &read_only) < 0) {
         int error = -errno;
         log_error(file->log, "cannot get the geometry of '%s': %s", file->path, strerror(-error));
         return error;
@@ -114,8 +113,7 @@ static int probe_regular(struct file *file)
 
     if (fstat(file->fd, &stat_buf) < 0 || fstatfs(file->fd, &fs) < 0) {
         int error = -errno;
-        log_error(file->log, "cannot get the properties of '%s': %s", file->path,
-                strerror(-error));
+        log_error(file->log, "cannot get the properties of '%s': %s", file->path, strerror(-error));
         return error;
     }
     uint32_t unit = is_power_of_two(stat_buf.st_blksize) ? (uint32_t)stat_buf.st_blksize : 0;
@@ -140,7 +138,7 @@ static int ask_alignment(struct file *file)
 
     memset(&statx_buf, 0, sizeof(statx_buf));
     if (!statx(file->fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &statx_buf) &&
-            statx_buf.stx_mask & STATX_DIOALIGN) {
+        statx_buf.stx_mask & STATX_DIOALIGN) {
         file->memory_align = statx_buf.stx_dio_mem_align;
         file->direct_align = statx_buf.stx_dio_offset_align;
         return 1;
@@ -172,19 +170,17 @@ static int set_direct(const struct file *file, bool on)
 {
     int flags = fcntl(file->fd, F_GETFL);
 
-    return flags < 0 ? -errno
-                     : fcntl(file->fd, F_SETFL, on ? flags | O_DIRECT : flags & ~O_DIRECT);
+    return flags < 0 ? -errno : fcntl(file->fd, F_SETFL, on ? flags | O_DIRECT : flags & ~O_DIRECT);
 }
 
 /* Switches direct I/O on where it can be. */
 static void probe_direct(struct file *file, uint32_t wanted)
 {
-    if (file->in_memory) {
+    if (file->in_memory)
         return; /* its pages are the page cache */
-    }
     if (set_direct(file, true) < 0) {
         log_info(file->log, "'%s' does not take direct I/O: it goes through the page cache",
-                file->path);
+                 file->path);
         return;
     }
     bool known = ask_alignment(file) || file->block_device || try_alignment(file);
@@ -193,13 +189,13 @@ static void probe_direct(struct file *file, uint32_t wanted)
 
     if (usable && wanted && wanted < file->direct_align) {
         log_warning(file->log,
-                "'%s' takes direct I/O in blocks of %u bytes only: for blocks of %u it goes "
-                "through the page cache, which is slower",
-                file->path, file->direct_align, wanted);
+                    "'%s' takes direct I/O in blocks of %u bytes only: for blocks of %u it goes "
+                    "through the page cache, which is slower",
+                    file->path, file->direct_align, wanted);
         usable = false;
     } else if (!usable) {
         log_info(file->log, "'%s' does not take direct I/O: it goes through the page cache",
-                file->path);
+                 file->path);
     }
     if (!usable) {
         set_direct(file, false);
@@ -214,32 +210,26 @@ int file_probe(struct file *file, const struct store_options *options)
 
     info->read_only = options->read_only;
     int error = file_capacity(file, &info->capacity);
-    if (!error) {
+    if (!error)
         error = file->block_device ? probe_block_device(file) : probe_regular(file);
-    }
-    if (error) {
+    if (error)
         return error;
-    }
     if (!info->capacity) {
         log_error(file->log, "'%s' is empty: give it a size, as by truncate -s 10G '%s'",
-                file->path, file->path);
+                  file->path, file->path);
         return -EINVAL;
     }
     probe_direct(file, options->block_size);
 
     info->block_size = STORE_BLOCK_MIN;
-    if (file->direct && file->direct_align > STORE_BLOCK_MIN) {
+    if (file->direct && file->direct_align > STORE_BLOCK_MIN)
         info->block_size = file->direct_align;
-    }
-    if (info->physical_block_size < info->block_size) {
+    if (info->physical_block_size < info->block_size)
         info->physical_block_size = info->block_size;
-    }
-    if (info->discard_granularity < info->block_size) {
+    if (info->discard_granularity < info->block_size)
         info->discard_granularity = info->block_size;
-    }
     info->range_max = RANGE_MAX;
-    if (info->read_only) {
+    if (info->read_only)
         info->discard = info->zero_unmaps = false;
-    }
     return 0;
 }

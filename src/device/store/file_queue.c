@@ -11,14 +11,19 @@
  * Submissions gather in the submission queue and enter the kernel once a burst, in push(),
  * which also has the kernel post completions (it does so only when we come along, which
  * saves interrupts: IORING_SETUP_DEFER_TASKRUN). While the worker polls, reap() just looks.
- * Before it sleeps, pending() arms a one-shot watch on the ring's descriptor, and only if
- * something is out: a busy queue pays nothing for it, an idle one is not woken.
+ *
+ * Before it sleeps, and only if something is out, pending() switches the ring's eventfd on, and
+ * then enters the kernel once more: what finished before that is posted then, and what
+ * finishes later finds the eventfd on. So a busy queue is not signalled and an idle one is not
+ * woken. (Watching the ring's own descriptor would not do: with DEFER_TASKRUN it becomes
+ * readable without waking those who wait for that.)
  *
  * What the pool has served comes back as work posted to the worker's loop.
  */
 
 #include "device/store/file.h"
 
+#include "base/fd.h"
 #include "base/log.h"
 #include "base/util.h"
 
@@ -29,6 +34,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 
 /* Submissions that gather at most before they enter the kernel. */
 #define SUBMISSIONS_MAX 128
@@ -50,11 +56,11 @@ struct file_queue {
 
     bool ring_open;
     bool registered;
-    bool may_block[2]; /* by op: the file does not know RWF_NOWAIT */
-    bool armed;
-    unsigned gathered; /* in the submission queue */
-    unsigned out;      /* gathered or in the kernel */
-    struct ob_watch watch;
+    bool may_block[2];     /* by op: the file does not know RWF_NOWAIT */
+    bool signalling;       /* the eventfd is on */
+    unsigned gathered;     /* in the submission queue */
+    unsigned out;          /* gathered or in the kernel */
+    struct ob_watch watch; /* of the eventfd, which is never read: each write is an edge */
     struct io_uring ring;
 };
 
@@ -65,12 +71,17 @@ static struct file_queue *of(struct store_queue *queue)
     return container_of(queue, struct file_queue, queue);
 }
 
-/* Worker: the ring's descriptor became readable. */
+static void set_signalling(struct file_queue *queue, bool on)
+{
+    queue->signalling = on;
+    io_uring_cq_eventfd_toggle(&queue->ring, on);
+}
+
+/* Worker: something has finished. */
 static void ring_ready(struct ob_watch *watch, uint32_t events)
 {
     struct file_queue *queue = container_of(watch, struct file_queue, watch);
 
-    queue->armed = false;
     queue->wake(queue->ctx);
 }
 
@@ -78,9 +89,8 @@ static unsigned round_up(unsigned value)
 {
     unsigned power = 1;
 
-    while (power < value) {
+    while (power < value)
         power *= 2;
-    }
     return power;
 }
 
@@ -88,20 +98,38 @@ static unsigned round_up(unsigned value)
 static int ring_init(struct io_uring *ring, unsigned depth)
 {
     static const unsigned ways[] = {
-            IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
-            IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
-            0,
+        IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
+        IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
+        0,
     };
     int error = -EINVAL;
 
     for (unsigned i = 0; i < array_size(ways) && error == -EINVAL; i++) {
         struct io_uring_params params = {
-                .flags = ways[i] | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP,
-                .cq_entries = round_up(depth),
+            .flags = ways[i] | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP,
+            .cq_entries = round_up(depth),
         };
         unsigned entries = depth < SUBMISSIONS_MAX ? params.cq_entries : SUBMISSIONS_MAX;
         error = io_uring_queue_init_params(entries, ring, &params);
     }
+    return error;
+}
+
+/* Gives the ring, which is there, the means to wake us. 0 or -errno. */
+static int watch_ring(struct file_queue *queue)
+{
+    queue->watch = (struct ob_watch){
+        .fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
+        .events = EPOLLIN | EPOLLET,
+        .ready = ring_ready,
+    };
+    if (queue->watch.fd < 0)
+        return -errno;
+    int error = io_uring_register_eventfd(&queue->ring, queue->watch.fd);
+    if (!error)
+        error = ob_watch_add(queue->loop, &queue->watch);
+    if (error)
+        fd_close(&queue->watch.fd);
     return error;
 }
 
@@ -111,41 +139,37 @@ static void ring_open(struct file_queue *queue, const struct store_queue_options
     int error = ring_init(&queue->ring, options->depth);
 
     if (!error) {
-        queue->watch = (struct ob_watch){.fd = queue->ring.ring_fd, .ready = ring_ready};
-        error = ob_watch_add(options->loop, &queue->watch);
-        if (error) {
+        error = watch_ring(queue);
+        if (error)
             io_uring_queue_exit(&queue->ring);
-        }
     }
     if (error) {
-        if (!__atomic_exchange_n(&file->no_ring, true, __ATOMIC_RELAXED)) {
+        if (!__atomic_exchange_n(&file->no_ring, true, __ATOMIC_RELAXED))
             log_warning(options->log, "'%s' is served without io_uring, which is slower: %s",
-                    file->path, strerror(-error));
-        }
+                        file->path, strerror(-error));
         return;
     }
+    set_signalling(queue, false);
     queue->registered = !io_uring_register_files(&queue->ring, &file->fd, 1);
     io_uring_register_ring_fd(&queue->ring); /* saves a little; older kernels lack it */
     queue->ring_open = true;
 }
 
-int file_queue_open(
-        struct store *store, const struct store_queue_options *options, struct store_queue **ret)
+int file_queue_open(struct store *store, const struct store_queue_options *options,
+                    struct store_queue **ret)
 {
     struct file_queue *queue = calloc(1, sizeof(*queue));
 
-    if (!queue) {
+    if (!queue)
         return -ENOMEM;
-    }
     queue->queue.store = store;
     queue->file = container_of(store, struct file, store);
     queue->loop = options->loop;
     queue->wake = options->wake;
     queue->ctx = options->ctx;
     queue->served_end = &queue->served;
-    if (!queue->file->in_memory) {
+    if (!queue->file->in_memory)
         ring_open(queue, options);
-    }
     *ret = &queue->queue;
     return 0;
 }
@@ -158,6 +182,7 @@ void file_queue_close(struct store_queue *store_queue)
     if (queue->ring_open) {
         ob_watch_remove(&queue->watch);
         io_uring_queue_exit(&queue->ring);
+        fd_close(&queue->watch.fd);
     }
     free(queue);
 }
@@ -207,22 +232,21 @@ static struct io_uring_sqe *get_entry(struct file_queue *queue)
     return sqe;
 }
 
-static void fill_entry(
-        const struct file_queue *queue, struct io_uring_sqe *sqe, struct store_io *io)
+static void fill_entry(const struct file_queue *queue, struct io_uring_sqe *sqe,
+                       struct store_io *io)
 {
     int fd = queue->registered ? REGISTERED : queue->file->fd;
     bool read = io->op == STORE_READ;
     const struct iovec *iov = io->iov;
 
-    if (io->n_iov == 1 && read) {
+    if (io->n_iov == 1 && read)
         io_uring_prep_read(sqe, fd, iov->iov_base, (unsigned)iov->iov_len, io->offset);
-    } else if (io->n_iov == 1) {
+    else if (io->n_iov == 1)
         io_uring_prep_write(sqe, fd, iov->iov_base, (unsigned)iov->iov_len, io->offset);
-    } else if (read) {
+    else if (read)
         io_uring_prep_readv(sqe, fd, iov, io->n_iov, io->offset);
-    } else {
+    else
         io_uring_prep_writev(sqe, fd, iov, io->n_iov, io->offset);
-    }
     sqe->rw_flags = io->flags & STORE_FUA ? RWF_NOWAIT | RWF_DSYNC : RWF_NOWAIT;
     sqe->flags |= queue->registered ? IOSQE_FIXED_FILE : 0;
     io_uring_sqe_set_data(sqe, io);
@@ -240,13 +264,11 @@ enum store_submit file_queue_submit(struct store_queue *store_queue, struct stor
         offload_submit(file->offload, io);
         return STORE_QUEUED;
     }
-    if (file->in_memory) {
+    if (file->in_memory)
         return at_once(queue, io);
-    }
     if (likely(queue->ring_open && !queue->may_block[io->op] &&
-                (!file->direct || file_aligned(file, io->iov, io->n_iov)))) {
+               (!file->direct || file_aligned(file, io->iov, io->n_iov))))
         sqe = get_entry(queue);
-    }
     if (unlikely(!sqe)) {
         offload_submit(file->offload, io);
         return STORE_QUEUED;
@@ -263,12 +285,10 @@ void file_queue_push(struct store_queue *store_queue)
 
     while (queue->gathered) {
         int n = io_uring_submit_and_get_events(&queue->ring);
-        if (n == -EINTR) {
+        if (n == -EINTR)
             continue;
-        }
-        if (n <= 0) {
+        if (n <= 0)
             return; /* short of memory, or completions wait to be reaped: pending() says so */
-        }
         queue->gathered -= (unsigned)n < queue->gathered ? (unsigned)n : queue->gathered;
     }
 }
@@ -306,9 +326,8 @@ static unsigned reap_served(struct file_queue *queue, struct store_io **ios, uns
         ios[n++] = queue->served;
         queue->served = queue->served->next;
     }
-    if (!queue->served) {
+    if (!queue->served)
         queue->served_end = &queue->served;
-    }
     return n;
 }
 
@@ -318,19 +337,20 @@ unsigned file_queue_reap(struct store_queue *store_queue, struct store_io **ios,
     struct io_uring_cqe *cqes[COMPLETIONS];
     unsigned n = unlikely(queue->served) ? reap_served(queue, ios, max) : 0;
 
+    if (unlikely(queue->signalling))
+        set_signalling(queue, false);
+
     while (queue->out && n < max) {
         unsigned room = (unsigned)min_u64(max - n, COMPLETIONS);
         unsigned found = io_uring_peek_batch_cqe(&queue->ring, cqes, room);
         for (unsigned i = 0; i < found; i++) {
             struct store_io *io = io_uring_cqe_get_data(cqes[i]);
-            if (completed(queue, io, cqes[i]->res)) {
+            if (completed(queue, io, cqes[i]->res))
                 ios[n++] = io;
-            }
         }
         io_uring_cq_advance(&queue->ring, found);
-        if (found < room) {
+        if (found < room)
             break;
-        }
     }
     return n;
 }
@@ -339,13 +359,11 @@ bool file_queue_pending(struct store_queue *store_queue)
 {
     struct file_queue *queue = of(store_queue);
 
-    if (queue->served || queue->gathered) {
+    if (queue->served || queue->gathered)
         return true;
-    }
-    if (!queue->out || queue->armed) {
+    if (!queue->out)
         return false;
-    }
-    /* If something is there already, the watch tells at once. */
-    queue->armed = !ob_watch_modify(&queue->watch, EPOLLIN | EPOLLONESHOT);
-    return !queue->armed;
+    set_signalling(queue, true);
+    io_uring_get_events(&queue->ring);
+    return io_uring_cq_ready(&queue->ring) > 0;
 }

@@ -50,19 +50,17 @@ static int rw_flags(const struct store_io *io)
     return io->flags & STORE_FUA ? RWF_DSYNC : 0;
 }
 
-static int64_t transfer(const struct file *file, const struct store_io *io,
-        const struct iovec *iov, unsigned n_iov, uint64_t offset)
+static int64_t transfer(const struct file *file, const struct store_io *io, const struct iovec *iov,
+                        unsigned n_iov, uint64_t offset)
 {
     for (;;) {
         ssize_t n = io->op == STORE_READ
-                            ? preadv2(file->fd, iov, (int)n_iov, (off_t)offset, 0)
-                            : pwritev2(file->fd, iov, (int)n_iov, (off_t)offset, rw_flags(io));
-        if (n >= 0) {
+                        ? preadv2(file->fd, iov, (int)n_iov, (off_t)offset, 0)
+                        : pwritev2(file->fd, iov, (int)n_iov, (off_t)offset, rw_flags(io));
+        if (n >= 0)
             return n;
-        }
-        if (errno != EINTR) {
+        if (errno != EINTR)
             return -errno;
-        }
     }
 }
 
@@ -92,8 +90,8 @@ static unsigned slice(struct iovec *ret, const struct store_io *io, uint64_t ski
 }
 
 /* The next piece, through the thread's buffer. Bytes or -errno. */
-static int64_t bounce(
-        const struct file *file, const struct store_io *io, struct offload_scratch *scratch)
+static int64_t bounce(const struct file *file, const struct store_io *io,
+                      struct offload_scratch *scratch)
 {
     uint64_t length = min_u64(io->length - io->progress, OFFLOAD_BOUNCE_SIZE);
     unsigned n_iov = slice(scratch->iov, io, io->progress, length);
@@ -101,9 +99,8 @@ static int64_t bounce(
     char *at = scratch->bounce;
 
     if (io->op == STORE_WRITE) {
-        for (unsigned i = 0; i < n_iov; i++) {
+        for (unsigned i = 0; i < n_iov; i++)
             at = mempcpy(at, scratch->iov[i].iov_base, scratch->iov[i].iov_len);
-        }
         return transfer(file, io, &one, 1, io->offset + io->progress);
     }
     int64_t result = transfer(file, io, &one, 1, io->offset + io->progress);
@@ -117,8 +114,8 @@ static int64_t bounce(
     return result;
 }
 
-static int transfer_all(
-        const struct file *file, struct store_io *io, struct offload_scratch *scratch)
+static int transfer_all(const struct file *file, struct store_io *io,
+                        struct offload_scratch *scratch)
 {
     bool bounced = file->direct && !file_aligned(file, io->iov, io->n_iov);
 
@@ -135,9 +132,8 @@ static int transfer_all(
             bounced = true; /* stricter than the kernel told */
             continue;
         }
-        if (result <= 0) {
+        if (result <= 0)
             return result ? (int)result : -EIO;
-        }
         io->progress += (uint64_t)result;
     }
     return 0;
@@ -145,16 +141,13 @@ static int transfer_all(
 
 static int punch(struct file *file, const struct store_io *io)
 {
-    if (load_once(&file->no_punch)) {
+    if (load_once(&file->no_punch))
         return -EOPNOTSUPP;
-    }
     if (!fallocate(file->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)io->offset,
-                (off_t)io->length)) {
+                   (off_t)io->length))
         return 0;
-    }
-    if (errno == EOPNOTSUPP) {
+    if (errno == EOPNOTSUPP)
         store_once(&file->no_punch, true);
-    }
     return -errno;
 }
 
@@ -162,19 +155,16 @@ static int zero_range(struct file *file, const struct store_io *io)
 {
     if (!load_once(&file->no_zero_range)) {
         if (!fallocate(file->fd, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, (off_t)io->offset,
-                    (off_t)io->length)) {
+                       (off_t)io->length))
             return 0;
-        }
-        if (errno != EOPNOTSUPP) {
+        if (errno != EOPNOTSUPP)
             return -errno;
-        }
         store_once(&file->no_zero_range, true);
     }
     int error = punch(file, io);
-    if (!error && fallocate(file->fd, FALLOC_FL_KEEP_SIZE, (off_t)io->offset,
-                          (off_t)io->length) < 0) {
+    if (!error &&
+        fallocate(file->fd, FALLOC_FL_KEEP_SIZE, (off_t)io->offset, (off_t)io->length) < 0)
         error = -errno;
-    }
     return error;
 }
 
@@ -182,13 +172,11 @@ static int write_zeros(const struct file *file, const struct store_io *io)
 {
     for (uint64_t done = 0; done < io->length;) {
         ssize_t n = pwrite(file->fd, zeros, min_u64(sizeof(zeros), io->length - done),
-                (off_t)(io->offset + done));
-        if (n < 0 && errno == EINTR) {
+                           (off_t)(io->offset + done));
+        if (n < 0 && errno == EINTR)
             continue;
-        }
-        if (n <= 0) {
+        if (n <= 0)
             return n ? -errno : -EIO;
-        }
         done += (uint64_t)n;
     }
     return 0;
@@ -206,21 +194,16 @@ static int make_zero(struct file *file, const struct store_io *io)
 {
     int error = -EOPNOTSUPP;
 
-    if (!inside(file, io)) {
+    if (!inside(file, io))
         return -EIO;
-    }
-    if (io->flags & STORE_UNMAP) {
+    if (io->flags & STORE_UNMAP)
         error = punch(file, io);
-    }
-    if (error == -EOPNOTSUPP) {
+    if (error == -EOPNOTSUPP)
         error = zero_range(file, io);
-    }
-    if (error == -EOPNOTSUPP) {
+    if (error == -EOPNOTSUPP)
         error = write_zeros(file, io);
-    }
-    if (!error && io->flags & STORE_FUA && fdatasync(file->fd) < 0) {
+    if (!error && io->flags & STORE_FUA && fdatasync(file->fd) < 0)
         error = -errno;
-    }
     return error;
 }
 
@@ -228,9 +211,8 @@ static int discard(struct file *file, const struct store_io *io)
 {
     uint64_t range[2] = {io->offset, io->length};
 
-    if (file->block_device && !ioctl(file->fd, BLKDISCARD, range)) {
+    if (file->block_device && !ioctl(file->fd, BLKDISCARD, range))
         return 0;
-    }
     return punch(file, io);
 }
 

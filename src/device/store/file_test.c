@@ -88,25 +88,21 @@ static void transfers(struct fixture *f)
         uint64_t offset;
         size_t length, shift; /* of the buffer, from a page's start */
     } cases[] = {
-            {0, 512, 0},
-            {512, 512, 512},
-            {4096, 65536, 0},
-            {SIZE - 512, 512, 0},
-            {512, 1024, 1},             /* such as firmware gives */
-            {1024, 300 << 10, 3},       /* more than one bounce */
-            {0, SIZE - 4096, 0},
-            {1536, SIZE - 8192, 8},
+        {0, 512, 0},          {512, 512, 512},        {4096, 65536, 0},
+        {SIZE - 512, 512, 0}, {512, 1024, 1}, /* such as firmware gives */
+        {1024, 300 << 10, 3},                 /* more than one bounce */
+        {0, SIZE - 4096, 0},  {1536, SIZE - 8192, 8},
     };
 
     for (unsigned i = 0; i < array_size(cases); i++) {
         char *data = f->data + cases[i].shift;
         fill(data, cases[i].length, i);
-        assert_int_equal(bench_transfer(&f->bench, STORE_WRITE, data, cases[i].offset,
-                                 cases[i].length), 0);
+        assert_int_equal(
+            bench_transfer(&f->bench, STORE_WRITE, data, cases[i].offset, cases[i].length), 0);
         expect(f, cases[i].offset, data, cases[i].length);
         memset(data, 0, cases[i].length);
-        assert_int_equal(bench_transfer(&f->bench, STORE_READ, data, cases[i].offset,
-                                 cases[i].length), 0);
+        assert_int_equal(
+            bench_transfer(&f->bench, STORE_READ, data, cases[i].offset, cases[i].length), 0);
         expect(f, cases[i].offset, data, cases[i].length);
     }
     assert_int_equal(bench_command(&f->bench, STORE_FLUSH, 0, 0, 0), 0);
@@ -120,8 +116,9 @@ static void test_transfers(void **state)
 /* Ranges of any length at any address. */
 static void ranges(struct fixture *f)
 {
-    struct iovec iov[] = {{f->data, 4096}, {f->data + 10001, 1}, {f->data + 20000, 0},
-            {f->data + 30000, 511}, {f->data + 40960, 200000}, {f->data + 300003, 512 * 5 - 192}};
+    struct iovec iov[] = {{f->data, 4096},           {f->data + 10001, 1},
+                          {f->data + 20000, 0},      {f->data + 30000, 511},
+                          {f->data + 40960, 200000}, {f->data + 300003, 512 * 5 - 192}};
     uint64_t length = 4096 + 512 + 200000 + 512 * 5 - 192;
     char *flat = malloc(length), *at = flat;
 
@@ -131,11 +128,11 @@ static void ranges(struct fixture *f)
     for (unsigned i = 0; i < 6; i++)
         at = mempcpy(at, iov[i].iov_base, iov[i].iov_len);
     struct store_io io = {.op = STORE_WRITE,
-            .flags = STORE_FUA,
-            .iov = iov,
-            .n_iov = 6,
-            .offset = 1024,
-            .length = length};
+                          .flags = STORE_FUA,
+                          .iov = iov,
+                          .n_iov = 6,
+                          .offset = 1024,
+                          .length = length};
     assert_int_equal(bench_run(&f->bench, &io), 0);
     expect(f, 1024, flat, length);
     memset(f->data, 0, SIZE);
@@ -172,21 +169,22 @@ static void test_many(void **state)
                 uint64_t offset = (i * 7ull % N) * 4096;
                 iov[i] = (struct iovec){f.data + offset, 4096};
                 ios[i] = (struct store_io){
-                        .op = i % 100 == 99 ? STORE_FLUSH : round == 2 ? STORE_READ : STORE_WRITE,
-                        .iov = &iov[i],
-                        .n_iov = 1,
-                        .offset = offset,
-                        .length = 4096,
+                    .op = i % 100 == 99 ? STORE_FLUSH
+                          : round == 2  ? STORE_READ
+                                        : STORE_WRITE,
+                    .iov = &iov[i],
+                    .n_iov = 1,
+                    .offset = offset,
+                    .length = 4096,
                 };
             }
             bench_run_all(&f.bench, ios, N);
             for (unsigned i = 0; i < N; i++)
                 assert_int_equal(ios[i].result, 0);
         }
-        for (unsigned i = 0; i < N; i++) {
+        for (unsigned i = 0; i < N; i++)
             if (ios[i].op == STORE_READ)
                 expect(&f, ios[i].offset, iov[i].iov_base, 4096);
-        }
         teardown(&f);
     }
 }
@@ -240,7 +238,7 @@ static void test_no_space(void **state)
 
     assert_non_null(mkdtemp(folder));
     if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
-            mount("test", folder, "tmpfs", 0, "size=1m") < 0) {
+        mount("test", folder, "tmpfs", 0, "size=1m") < 0) {
         rmdir(folder);
         print_message("no file system can be mounted: %s\n", strerror(errno));
         skip();
@@ -270,7 +268,7 @@ static uint64_t allocated(struct fixture *f)
 
 /* Fills the file, makes a part of it zero, and compares all. The space that this freed. */
 static uint64_t hole(struct fixture *f, enum store_op op, unsigned flags, uint64_t offset,
-        uint64_t length)
+                     uint64_t length)
 {
     fill(f->data, SIZE, 6);
     assert_int_equal(bench_transfer(&f->bench, STORE_WRITE, f->data, 0, SIZE), 0);
@@ -327,7 +325,7 @@ static void test_no_ring(void **state)
     limit = (struct rlimit){.rlim_cur = (rlim_t)next, .rlim_max = before.rlim_max};
     setrlimit(RLIMIT_NOFILE, &limit);
     struct store_queue_options queue_options = {
-            .loop = f.bench.loop, .depth = 32, .wake = bench_woken, .ctx = f.bench.loop};
+        .loop = f.bench.loop, .depth = 32, .wake = bench_woken, .ctx = f.bench.loop};
     int error = f.store->ops->queue_open(f.store, &queue_options, &f.bench.queue);
     setrlimit(RLIMIT_NOFILE, &before);
     assert_int_equal(error, 0);
@@ -400,17 +398,12 @@ static void test_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-            cmocka_unit_test(test_transfers),
-            cmocka_unit_test(test_ranges),
-            cmocka_unit_test(test_many),
-            cmocka_unit_test(test_end_of_file),
-            cmocka_unit_test(test_file_too_big),
-            cmocka_unit_test(test_holes),
-            cmocka_unit_test(test_no_ring),
-            cmocka_unit_test(test_read_only),
-            cmocka_unit_test(test_locks),
-            cmocka_unit_test(test_refused),
-            cmocka_unit_test(test_no_space), /* last: it takes a mount namespace */
+        cmocka_unit_test(test_transfers),    cmocka_unit_test(test_ranges),
+        cmocka_unit_test(test_many),         cmocka_unit_test(test_end_of_file),
+        cmocka_unit_test(test_file_too_big), cmocka_unit_test(test_holes),
+        cmocka_unit_test(test_no_ring),      cmocka_unit_test(test_read_only),
+        cmocka_unit_test(test_locks),        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_no_space), /* last: it takes a mount namespace */
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

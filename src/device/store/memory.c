@@ -38,33 +38,31 @@ static int memory_open(const struct store_options *options, struct store **ret)
     uint64_t capacity;
     int error = store_parse_capacity(options, store_memory.name, &capacity);
 
-    if (error) {
+    if (error)
         return error;
-    }
     struct memory *memory = calloc(1, sizeof(*memory));
-    if (!memory) {
+    if (!memory)
         return -ENOMEM;
-    }
     memory->bytes = mmap(NULL, capacity, PROT_READ | PROT_WRITE,
-            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory->bytes == MAP_FAILED) {
         error = -errno;
         log_error(options->log, "cannot reserve %" PRIu64 " bytes for '%s:%s': %s", capacity,
-                store_memory.name, options->address, strerror(-error));
+                  store_memory.name, options->address, strerror(-error));
         free(memory);
         return error;
     }
     memory->page_size = (uint64_t)sysconf(_SC_PAGESIZE);
     memory->store.ops = &store_memory;
     memory->store.info = (struct store_info){
-            .capacity = capacity,
-            .block_size = STORE_BLOCK_MIN,
-            .physical_block_size = (uint32_t)memory->page_size,
-            .discard_granularity = (uint32_t)memory->page_size,
-            .range_max = RANGE_MAX,
-            .read_only = options->read_only,
-            .discard = !options->read_only,
-            .zero_unmaps = !options->read_only,
+        .capacity = capacity,
+        .block_size = STORE_BLOCK_MIN,
+        .physical_block_size = (uint32_t)memory->page_size,
+        .discard_granularity = (uint32_t)memory->page_size,
+        .range_max = RANGE_MAX,
+        .read_only = options->read_only,
+        .discard = !options->read_only,
+        .zero_unmaps = !options->read_only,
     };
     memory->queue.store = &memory->store;
     *ret = &memory->store;
@@ -80,8 +78,8 @@ static int memory_close(struct store *store)
     return 0;
 }
 
-static int memory_queue_open(
-        struct store *store, const struct store_queue_options *options, struct store_queue **ret)
+static int memory_queue_open(struct store *store, const struct store_queue_options *options,
+                             struct store_queue **ret)
 {
     *ret = &container_of(store, struct memory, store)->queue;
     return 0;
@@ -124,9 +122,8 @@ static enum store_submit memory_submit(struct store_queue *queue, struct store_i
     struct memory *memory = container_of(queue, struct memory, queue);
 
     io->result = 0;
-    if (io->op == STORE_FLUSH) {
+    if (io->op == STORE_FLUSH)
         return STORE_DONE;
-    }
     if (unlikely(!range_inside(io->offset, io->length, memory->store.info.capacity))) {
         io->result = -EIO;
         return STORE_DONE;
@@ -140,12 +137,12 @@ static enum store_submit memory_submit(struct store_queue *queue, struct store_i
 }
 
 const struct store_ops store_memory = {
-        .size = sizeof(struct store_ops),
-        .name = "memory",
-        .address = "SIZE",
-        .help = "a disk in memory, gone when the program ends",
-        .open = memory_open,
-        .close = memory_close,
-        .queue_open = memory_queue_open,
-        .submit = memory_submit,
+    .size = sizeof(struct store_ops),
+    .name = "memory",
+    .address = "SIZE",
+    .help = "a disk in memory, gone when the program ends",
+    .open = memory_open,
+    .close = memory_close,
+    .queue_open = memory_queue_open,
+    .submit = memory_submit,
 };

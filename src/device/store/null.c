@@ -22,23 +22,21 @@ static int null_open(const struct store_options *options, struct store **ret)
     uint64_t capacity;
     int error = store_parse_capacity(options, store_null.name, &capacity);
 
-    if (error) {
+    if (error)
         return error;
-    }
     struct null *null = calloc(1, sizeof(*null));
-    if (!null) {
+    if (!null)
         return -ENOMEM;
-    }
     null->store.ops = &store_null;
     null->store.info = (struct store_info){
-            .capacity = capacity,
-            .block_size = STORE_BLOCK_MIN,
-            .physical_block_size = STORE_BLOCK_MIN,
-            .discard_granularity = STORE_BLOCK_MIN,
-            .range_max = 1u << 31,
-            .read_only = options->read_only,
-            .discard = !options->read_only,
-            .zero_unmaps = !options->read_only,
+        .capacity = capacity,
+        .block_size = STORE_BLOCK_MIN,
+        .physical_block_size = STORE_BLOCK_MIN,
+        .discard_granularity = STORE_BLOCK_MIN,
+        .range_max = 1u << 31,
+        .read_only = options->read_only,
+        .discard = !options->read_only,
+        .zero_unmaps = !options->read_only,
     };
     null->queue.store = &null->store;
     *ret = &null->store;
@@ -51,8 +49,8 @@ static int null_close(struct store *store)
     return 0;
 }
 
-static int null_queue_open(
-        struct store *store, const struct store_queue_options *options, struct store_queue **ret)
+static int null_queue_open(struct store *store, const struct store_queue_options *options,
+                           struct store_queue **ret)
 {
     *ret = &container_of(store, struct null, store)->queue;
     return 0;
@@ -65,12 +63,12 @@ static enum store_submit null_submit(struct store_queue *queue, struct store_io 
 }
 
 const struct store_ops store_null = {
-        .size = sizeof(struct store_ops),
-        .name = "null",
-        .address = "SIZE",
-        .help = "a disk that forgets everything, to measure the rest",
-        .open = null_open,
-        .close = null_close,
-        .queue_open = null_queue_open,
-        .submit = null_submit,
+    .size = sizeof(struct store_ops),
+    .name = "null",
+    .address = "SIZE",
+    .help = "a disk that forgets everything, to measure the rest",
+    .open = null_open,
+    .close = null_close,
+    .queue_open = null_queue_open,
+    .submit = null_submit,
 };

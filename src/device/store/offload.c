@@ -57,9 +57,8 @@ static void thread_free(struct offload_thread *thread)
 
 void offload_free(struct offload *offload)
 {
-    if (!offload) {
+    if (!offload)
         return;
-    }
     pthread_mutex_lock(&offload->lock);
     offload->closing = true;
     pthread_cond_broadcast(&offload->work);
@@ -78,9 +77,8 @@ static struct store_io *next(struct offload *offload)
 {
     pthread_mutex_lock(&offload->lock);
     offload->idle++;
-    while (!offload->first && !offload->closing) {
+    while (!offload->first && !offload->closing)
         pthread_cond_wait(&offload->work, &offload->lock);
-    }
     offload->idle--;
     struct store_io *io = offload->first;
     if (io) {
@@ -98,9 +96,8 @@ static void *run(void *arg)
     struct store_io *io;
 
     pthread_setname_np(pthread_self(), "outboard-io");
-    while ((io = next(thread->offload))) {
+    while ((io = next(thread->offload)))
         thread->offload->serve(io, &thread->scratch);
-    }
     return NULL;
 }
 
@@ -113,9 +110,8 @@ static int start(struct offload *offload, struct offload_thread *thread)
     sigdelset(&blocked, SIGBUS); /* a peer may cut its memory short under a copy of ours */
     pthread_attr_init(&attr);
     pthread_attr_setstacksize(&attr, STACK_SIZE);
-    if (CPU_COUNT(&offload->cpus)) {
+    if (CPU_COUNT(&offload->cpus))
         pthread_attr_setaffinity_np(&attr, sizeof(offload->cpus), &offload->cpus);
-    }
     pthread_sigmask(SIG_SETMASK, &blocked, &before);
     int error = pthread_create(&thread->id, &attr, run, thread);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -128,12 +124,11 @@ static int add_thread(struct offload *offload)
 {
     struct offload_thread *thread = calloc(1, sizeof(*thread));
 
-    if (!thread) {
+    if (!thread)
         return -ENOMEM;
-    }
     thread->offload = offload;
-    thread->scratch.bounce = mmap(NULL, OFFLOAD_BOUNCE_SIZE, PROT_READ | PROT_WRITE,
-            MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    thread->scratch.bounce =
+        mmap(NULL, OFFLOAD_BOUNCE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (thread->scratch.bounce == MAP_FAILED) {
         free(thread);
         return -ENOMEM;
@@ -149,17 +144,16 @@ static int add_thread(struct offload *offload)
 
 int offload_new(unsigned max_threads, offload_serve_fn serve, struct offload **ret)
 {
-    struct offload *offload = calloc(1, sizeof(*offload) + max_threads * sizeof(offload->threads[0]));
+    struct offload *offload =
+        calloc(1, sizeof(*offload) + max_threads * sizeof(offload->threads[0]));
 
-    if (!offload) {
+    if (!offload)
         return -ENOMEM;
-    }
     offload->serve = serve;
     offload->max_threads = max_threads;
     offload->end = &offload->first;
-    if (sched_getaffinity(0, sizeof(offload->cpus), &offload->cpus) < 0) {
+    if (sched_getaffinity(0, sizeof(offload->cpus), &offload->cpus) < 0)
         CPU_ZERO(&offload->cpus); /* more CPUs than the set can tell */
-    }
     pthread_mutex_init(&offload->lock, NULL);
     pthread_cond_init(&offload->work, NULL);
     /* One at once, so that there is one whatever comes later. */
@@ -176,9 +170,8 @@ void offload_submit(struct offload *offload, struct store_io *io)
 {
     io->next = NULL;
     pthread_mutex_lock(&offload->lock);
-    if (offload->idle <= offload->queued && offload->n_threads < offload->max_threads) {
+    if (offload->idle <= offload->queued && offload->n_threads < offload->max_threads)
         add_thread(offload); /* if it fails, those that there are take longer */
-    }
     *offload->end = io;
     offload->end = &io->next;
     offload->queued++;

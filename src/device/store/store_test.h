@@ -39,10 +39,10 @@ static inline void bench_open(struct bench *bench, struct store *store, unsigned
     bench->store = store;
     assert_int_equal(ob_loop_new(&loop_options, &bench->loop), 0);
     struct store_queue_options options = {
-            .loop = bench->loop,
-            .depth = depth,
-            .wake = bench_woken,
-            .ctx = bench->loop,
+        .loop = bench->loop,
+        .depth = depth,
+        .wake = bench_woken,
+        .ctx = bench->loop,
     };
     assert_int_equal(store->ops->queue_open(store, &options, &bench->queue), 0);
 }
@@ -51,8 +51,8 @@ static inline void bench_close(struct bench *bench)
 {
     if (bench->store->ops->queue_close)
         bench->store->ops->queue_close(bench->queue);
-    ob_loop_free(bench->loop);
     assert_int_equal(store_close(bench->store), 0);
+    ob_loop_free(bench->loop);
 }
 
 /* Submits n requests and waits for all, as a worker would: looking, then sleeping. */
@@ -87,22 +87,22 @@ static inline int bench_run(struct bench *bench, struct store_io *io)
 }
 
 /* One transfer of one range. */
-static inline int bench_transfer(
-        struct bench *bench, enum store_op op, void *data, uint64_t offset, size_t length)
+static inline int bench_transfer(struct bench *bench, enum store_op op, void *data, uint64_t offset,
+                                 size_t length)
 {
     struct iovec iov = {data, length};
     struct store_io io = {
-            .op = (uint8_t)op, .iov = &iov, .n_iov = 1, .offset = offset, .length = length};
+        .op = (uint8_t)op, .iov = &iov, .n_iov = 1, .offset = offset, .length = length};
 
     return bench_run(bench, &io);
 }
 
 /* A request without data. */
-static inline int bench_command(
-        struct bench *bench, enum store_op op, unsigned flags, uint64_t offset, uint64_t length)
+static inline int bench_command(struct bench *bench, enum store_op op, unsigned flags,
+                                uint64_t offset, uint64_t length)
 {
     struct store_io io = {
-            .op = (uint8_t)op, .flags = (uint8_t)flags, .offset = offset, .length = length};
+        .op = (uint8_t)op, .flags = (uint8_t)flags, .offset = offset, .length = length};
 
     return bench_run(bench, &io);
 }

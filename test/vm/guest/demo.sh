@@ -6,7 +6,7 @@ set -eu
 
 case $1 in
 format)
-    printf 'label: gpt\n-\n' | sfdisk --quiet /dev/vda
+    printf 'label: gpt\nsize=%sM\n' "$2" | sfdisk --quiet /dev/vda
     mkfs.ext4 -q -L demo /dev/vda1
     ;;
 write)
@@ -21,7 +21,7 @@ write)
     ;;
 verify)
     mount -o ro /dev/vda1 /mnt
-    (cd /mnt && sha256sum -c checksums) | grep -c ': OK$'
+    (cd /mnt && sha256sum -c checksums 2>/dev/null) | grep -c ': OK$'
     umount /mnt
     ;;
 speed)
@@ -30,8 +30,8 @@ speed)
         --offset="$2m" --size="$3m" --runtime=1 --stonewall \
         --name=read --rw=read --bs=1M --iodepth=4 \
         --name=write --rw=write --bs=1M --iodepth=4 \
-        --name=random --rw=randread --bs=4k --iodepth=32 |
-        cut -d';' -f7,8,48
+        --name=random --rw=randread --bs=4k --iodepth=32 > /tmp/speed
+    cut -d';' -f7,8,48 /tmp/speed
     ;;
 hash)
     sha256sum /dev/vda

@@ -39,13 +39,11 @@ def codename():
 
 def mirror():
     """The address that the machine's own Debian release comes from."""
-    lines = run("apt-get", "indextargets", "--format", "$(RELEASE) $(REPO_URI)",
-                "Created-By: Packages").splitlines()
-    for line in lines:
-        release, _, address = line.partition(" ")
-        if release == codename():
-            return address
-    raise Unavailable("apt has no source for the Debian release of this machine")
+    indexes = run("apt-get", "update", "--print-uris")
+    found = re.search(rf"^'(\S+)/dists/{codename()}/InRelease'", indexes, re.M)
+    if not found:
+        raise Unavailable("apt has no source for the Debian release of this machine")
+    return found.group(1)
 
 
 def settings():

@@ -8,6 +8,7 @@ it says with Skip when it is asked to.
 """
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -32,6 +33,7 @@ class Backend:
         self.options = options
         self.socket = case.socket(f"{name}.sock")
         self.process = None
+        self.command = None
         self._case = case
         self._log = case.log(f"{name}.log")
         self._output = None
@@ -57,6 +59,14 @@ class Backend:
         """Serve on an inherited socket, listening or connected."""
         with contextlib.closing(self):
             self._inherit(sock)
+            yield self
+
+    @contextlib.contextmanager
+    def as_program(self):
+        """Listen on `socket`, started with the options that QEMU's conventions for
+        back-end programs define."""
+        with contextlib.closing(self):
+            self._listen_as_program()
             yield self
 
     @contextlib.contextmanager
@@ -90,17 +100,12 @@ class Backend:
         if status:
             raise Failure(f"{self.name} ended with status {status} on SIGTERM")
 
-    def check_alive(self):
-        """Complain if the process has ended by itself."""
-        if self.process.poll() is not None:
-            raise Failure(f"{self.name} died with status {self.process.returncode}")
-
     def said(self):
         """What it has printed on standard error so far."""
         return self._log.read_text(errors="replace")
 
     def _spawn(self, argv, inherit=(), environment=None):
-        argv = [str(a) for a in argv]
+        self.command = argv = [str(a) for a in argv]
         self._output = Lines()
         with open(self._log, "ab") as log:
             log.write(f"+ {' '.join(argv)}\n".encode())
@@ -141,13 +146,25 @@ class Outboard(Backend):
         self._spawn_on(f"vhost-user:{path},client")
 
     def _inherit(self, sock):
-        """In the words of QEMU's conventions for back-end programs."""
-        self._spawn([self._program, "blk", f"--blk-file={self.source}",
-                     f"--fd={sock.fileno()}", *self._switches()], [sock])
+        self._spawn_program(f"--fd={sock.fileno()}", [sock])
+
+    def _listen_as_program(self):
+        self._spawn_program(f"--socket-path={self.socket}")
+        with self._starting():
+            self._output.read(START_TIMEOUT)
+
+    def capabilities(self):
+        """What it says when it is asked for its capabilities."""
+        return json.loads(subprocess.run([self._program, "blk", "--print-capabilities"],
+                                         stdout=subprocess.PIPE, check=True).stdout)
 
     def resize(self, size):
         os.truncate(self.source, size)
         self.process.send_signal(signal.SIGHUP)
+
+    def _spawn_program(self, where, inherit=()):
+        self._spawn([self._program, "blk", f"--blk-file={self.source}", where,
+                     *self._switches()], inherit)
 
     def _spawn_on(self, where):
         self._spawn([self._program, "blk", self.source, "--on", where, *self._switches()])
@@ -167,6 +184,13 @@ class StorageDaemon(Backend):
 
     def _connect(self, path):
         raise Skip("qemu-storage-daemon has no client mode")
+
+    def _listen_as_program(self):
+        raise Skip("qemu-storage-daemon has command line options of its own")
+
+    def capabilities(self):
+        """It has nothing of the kind."""
+        return self._listen_as_program()
 
     def _inherit(self, sock):
         if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):

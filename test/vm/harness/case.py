@@ -19,7 +19,7 @@ import time
 import traceback
 from pathlib import Path
 
-from . import initramfs, kernel, kvm, qemu
+from . import cache, initramfs, kernel, kvm, qemu
 from .backend import KINDS
 from .errors import Failure, Skip, Unavailable
 
@@ -92,10 +92,8 @@ class Case:
 
     def close(self, failed):
         """Remove what the case made; if it failed, keep and show its logs."""
-        shutil.rmtree(self._sockets, ignore_errors=True)
-        shutil.rmtree(self._disks, ignore_errors=True)
-        if not failed:
-            shutil.rmtree(self._logs, ignore_errors=True)
+        for directory in [self._sockets, self._disks] + ([] if failed else [self._logs]):
+            shutil.rmtree(directory, ignore_errors=True)
 
     def tails(self):
         """The ends of all logs."""
@@ -133,8 +131,7 @@ def main(description, cases, quick=None):
         return unavailable(reason)
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
         results = list(pool.map(
-            lambda name: _run(Case(machine, options, program, name), cases[name]),
-            names))
+            lambda name: _run(machine, options, program, name, cases[name]), names))
     return _summary(results)
 
 
@@ -145,23 +142,28 @@ def unavailable(reason):
     return 1 if required else SKIPPED
 
 
-def _run(case, function):
+def _run(machine, options, program, name, function):
     """Run a case to its end, report it, and return 'ok', 'skip' or 'FAIL'."""
-    start = time.monotonic()
-    details = []
-    try:
-        result, said = "ok", function(case)
-    except Skip as reason:
-        result, said = "skip", reason
-    except Exception as reason:         # a fault in the test fails the test too
-        result, said = "FAIL", reason
-        details = list(case.tails())
-        if not isinstance(reason, Failure):
-            details += traceback.format_exception(reason)
-    case.close(result == "FAIL")
-    line = f"{result:4}  {case.name:24} {time.monotonic() - start:6.1f} s  {said or ''}"
-    print("\n".join([line.rstrip(), *details]), flush=True)
+    with cache.locked(machine.vm_dir / "locks" / f"{program}-{name}"):
+        start = time.monotonic()
+        case = Case(machine, options, program, name)
+        result, said = _outcome(case, function)
+        case.close(result == "FAIL")
+    line = f"{result:4}  {name:24} {time.monotonic() - start:6.1f} s  {said}"
+    print(line.rstrip(), flush=True)
     return result
+
+
+def _outcome(case, function):
+    """What became of a case, and what is to be said of it."""
+    try:
+        return "ok", function(case) or ""
+    except Skip as reason:
+        return "skip", reason
+    except Failure as reason:
+        return "FAIL", "\n".join([str(reason), *case.tails()])
+    except Exception:           # a fault in the test fails the test, too
+        return "FAIL", "\n".join([traceback.format_exc(), *case.tails()])
 
 
 def _summary(results):

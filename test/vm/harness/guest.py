@@ -43,7 +43,7 @@ class Disk:
         self._chardev = (f"fd={connected.fileno()}" if connected else
                          f"path={path},server={'on' if server else 'off'}")
         switches = {"num-queues": queues, "packed": "on" if packed else "off",
-                    **{k.replace("_", "-"): v for k, v in properties.items()}}
+                    **properties}
         self._switches = "".join(f",{k}={v}" for k, v in switches.items())
 
     def arguments(self, index):
@@ -62,10 +62,12 @@ class Guest:
         self._case = case
         self._disks = disks
         self._console = case.log(f"{name}-console.log")
+        self._console.touch()
         self._log = case.log(f"{name}-qemu.log")
         self._shell = Lines(record=case.log(f"{name}-shell.log"))
         self.qmp = Qmp()
         self._steps = 0
+        self._status = None
         self._process = None
         self._emulator = emulator
         self._arguments = emulator.command("qemu-system-x86_64", *self._machine(cpus, memory),
@@ -132,29 +134,23 @@ class Guest:
         return self._talk(self._shell.read, timeout, "the background") or self.hear(timeout)
 
     def lines(self, timeout=STEP_TIMEOUT):
-        """Yield the lines that the running script prints; return its exit status."""
+        """Yield the lines that the running script prints, to its end."""
         while True:
             line = self._talk(self._shell.read, timeout, f"step {self._steps}")
             if line == "@ready":
-                raise Failure(f"{self.name} rebooted unasked")
+                raise Failure(self._panic() or f"{self.name} rebooted unasked")
             if line.startswith("@done "):
-                return int(line.split()[2])
+                self._status = int(line.split()[2])
+                return
             if line:
                 yield line
 
-    def run(self, script, timeout=STEP_TIMEOUT, check=True):
-        """Run a script to its end and return what it printed, a failing one too
-        unless `check` is off."""
+    def run(self, script, timeout=STEP_TIMEOUT):
+        """Run a script to its end and return what it printed; complain if it fails."""
         self.send(script)
-        output, lines = [], self.lines(timeout)
-        while True:
-            try:
-                output.append(next(lines))
-            except StopIteration as end:
-                status = end.value
-                break
-        if status and check:
-            raise Failure(f"{self.name}: `{script.strip()}` failed with {status}:\n  "
+        output = list(self.lines(timeout))
+        if self._status:
+            raise Failure(f"{self.name}: `{script.strip()}` failed with {self._status}:\n  "
                           + "\n  ".join(output[-10:]))
         return "\n".join(output)
 
@@ -196,12 +192,15 @@ class Guest:
             raise Failure(f"{self.name} hangs at its end") from None
 
     def _obituary(self):
+        """What a guest that is gone died of."""
         status = self._wait()
-        console = self._console.read_text(errors="replace") if self._console.exists() else ""
-        panic = re.search(r"Kernel panic - .*", console)
-        if panic:
-            return f"{self.name} panicked: {panic.group().strip()}"
+        if self._panic():
+            return self._panic()
         if status >= PASSED and status % 2:
             return f"{self.name} ended with verdict {status // 2 - 1}"
         said = self._log.read_text(errors="replace").strip().splitlines()
-        return f"{self.name} ended early: QEMU's status {status}; {' / '.join(said[-3:])}"
+        return f"{self.name} ended early: QEMU's status {status} {' / '.join(said[-3:])}"
+
+    def _panic(self):
+        found = re.search(r"Kernel panic - .*", self._console.read_text(errors="replace"))
+        return found and f"{self.name} panicked: {found.group().strip()}"

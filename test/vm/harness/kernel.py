@@ -88,9 +88,12 @@ def _fetch(directory):
     """Try the machine's lists; if they lack the kernel or are stale, fresh ones."""
     try:
         return _fetch_from(apt.Lists(), directory)
-    except Unavailable:
-        fresh = apt.Lists.private(directory / "apt", f"{apt.codename()}-backports")
-        return _fetch_from(fresh, directory)
+    except Unavailable as reason:
+        try:
+            fresh = apt.Lists.private(directory / "apt", f"{apt.codename()}-backports")
+            return _fetch_from(fresh, directory)
+        except Unavailable as second:
+            raise Unavailable(f"{reason}; with fresh lists: {second}") from None
 
 
 def _fetch_from(lists, directory):

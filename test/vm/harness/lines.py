@@ -7,6 +7,7 @@ alone, so when QEMU ends, however it ends, the reader sees the end of the file
 at once and nobody has to poll for it.
 """
 
+import contextlib
 import select
 import socket
 import time
@@ -31,8 +32,9 @@ class Lines:
         self._near.close()
 
     def write(self, line):
-        """Send one line."""
-        self._near.sendall(line.encode() + b"\n")
+        """Send one line. If nobody is there to take it, the next read will tell."""
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self._near.sendall(line.encode() + b"\n")
 
     def read(self, timeout):
         """Return the next line; EOFError if none can come, TimeoutError if none does."""
