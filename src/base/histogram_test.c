@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Histograms: slots and values fit each other, percentiles are where they should be. */
+/*
+ * Histograms: slots and values fit each other, percentiles are where they should be.
+ */
 
 #include "base/histogram.h"
 

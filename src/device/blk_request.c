@@ -29,6 +29,9 @@
 
 #define SECTOR_SHIFT 9
 
+/* Kept out of the way of reads and writes. */
+#define slow_path __attribute__((noinline))
+
 /* Not a status: the store has the request, or has served it. */
 #define TO_STORE 0xff
 
@@ -96,7 +99,7 @@ static uint8_t status_of(int result)
 }
 
 /* Says what the store could not do; the second time, the fourth, the eighth ... */
-static void log_failure(struct blk *blk, const struct store_io *io)
+static slow_path void log_failure(struct blk *blk, const struct store_io *io)
 {
     static const char *const names[] = {"read", "write", "flush", "discard", "write of zeros"};
     uint64_t failures = __atomic_add_fetch(&blk->failures, 1, __ATOMIC_RELAXED);
@@ -126,17 +129,11 @@ static void fill_segment(struct blk_request *request)
         io->flags &= (uint8_t)~STORE_UNMAP;
 }
 
-/* The store is done with a part of the request: the next part, or the end. */
-static always_inline void part_done(struct blk_queue *queue, struct blk_request *request)
+/* The store is done with all of the request. */
+static always_inline void end(struct blk_queue *queue, struct blk_request *request)
 {
-    struct store_io *io = &request->io;
+    const struct store_io *io = &request->io;
 
-    while (unlikely(!io->result && request->segment + 1 < request->n_segments)) {
-        request->segment++;
-        fill_segment(request);
-        if (!submit(queue, io))
-            return;
-    }
     if (unlikely(io->result))
         log_failure(queue->blk, io);
     else if (io->op == STORE_WRITE)
@@ -144,10 +141,22 @@ static always_inline void part_done(struct blk_queue *queue, struct blk_request 
     finish(queue, request, status_of(io->result));
 }
 
+/* The store is done with one segment: the next one, or the end. */
+static slow_path void segment_done(struct blk_queue *queue, struct blk_request *request)
+{
+    while (!request->io.result && request->segment + 1 < request->n_segments) {
+        request->segment++;
+        fill_segment(request);
+        if (!submit(queue, &request->io))
+            return;
+    }
+    end(queue, request);
+}
+
 static always_inline uint8_t to_store(struct blk_queue *queue, struct blk_request *request)
 {
     if (submit(queue, &request->io))
-        part_done(queue, request);
+        end(queue, request);
     return TO_STORE;
 }
 
@@ -242,7 +251,9 @@ static uint8_t start_segments(struct blk_queue *queue, struct blk_request *reque
     request->io.op = (uint8_t)op;
     request->io.flags = op == STORE_WRITE_ZEROES && load_once(&blk->write_through) ? STORE_FUA : 0;
     fill_segment(request);
-    return to_store(queue, request);
+    if (submit(queue, &request->io))
+        segment_done(queue, request);
+    return TO_STORE;
 }
 
 /* 5.2.6: 20 bytes, padded with zeros, without one at the end if all are used. */
@@ -263,8 +274,9 @@ static uint8_t get_id(const struct blk_queue *queue, struct blk_request *request
     return VIRTIO_BLK_S_OK;
 }
 
-static uint8_t start_other(struct blk_queue *queue, struct blk_request *request, uint32_t type,
-                           const struct iovec *iov, unsigned n_out, unsigned n_in)
+static slow_path uint8_t start_other(struct blk_queue *queue, struct blk_request *request,
+                                     uint32_t type, const struct iovec *iov, unsigned n_out,
+                                     unsigned n_in)
 {
     switch (type) {
     case VIRTIO_BLK_T_FLUSH: return start_flush(queue, request);
@@ -301,7 +313,7 @@ static always_inline void start(struct blk_queue *queue, struct blk_request *req
 }
 
 /* The long way: any layout. */
-static void start_any(struct blk_queue *queue, struct blk_request *request)
+static slow_path void start_any(struct blk_queue *queue, struct blk_request *request)
 {
     struct ob_chain *chain = &request->chain;
     struct virtio_blk_outhdr header;
@@ -345,5 +357,8 @@ void blk_request_continue(struct blk_queue *queue, struct blk_request *request)
         ob_queue_complete(queue->queue, &request->chain, 0);
         return;
     }
-    part_done(queue, request);
+    if (unlikely(request->n_segments))
+        segment_done(queue, request);
+    else
+        end(queue, request);
 }

@@ -1,22 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Queues of a device, from the control thread
+ * Queues of a device, one by one, from the control thread
  *
- * Each queue belongs to a worker. What the control thread wants of it travels as a command: an
- * allocated record that is posted to the worker, carried out there, posted back with its
- * result, and freed. Commands to one worker keep their order, both ways, so a transport may
- * issue several and wait only for the last.
- *
- * A command that stops or abandons a queue stays with the worker until the queue has drained;
- * neither thread waits.
- *
- * Reset. The device is taken from its driver at once, but I/O of that driver may still be under
- * way in the kernel. The next driver must not overtake it: a write that is still out could land
- * on top of a newer one. So the next driver may do all it likes, but its queues start when the
- * reset has drained; until then their start commands are kept here ("deferred").
+ * Start, stop, enable, kick and call are commands to the queue's worker (device/command.c). A
+ * start may have to wait for requests of an earlier driver (device/device_all.c). Breaking comes
+ * the other way: the worker posts it, and the transport is told.
  */
 
-#include "device/device.h"
+#include "device/command.h"
 
 #include "base/fd.h"
 #include "base/log.h"
@@ -24,82 +15,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-
-/* Several commands with one answer. */
-struct barrier {
-    struct ob_device *device;
-    unsigned left;
-    bool reset;
-    ob_done_fn done;
-    void *ctx;
-};
-
-struct command {
-    struct ob_work work; /* to the worker, and back */
-    struct device_queue *slot;
-    void (*run)(struct command *command);    /* worker; ends in command_finish() */
-    void (*finish)(struct command *command); /* control; NULL: nothing to say */
-    int result;
-    unsigned epoch;
-    struct command *next; /* in drain_waiters */
-    struct barrier *barrier;
-    ob_done_fn done;
-    ob_queue_stopped_fn stopped;
-    void *ctx;
-    union {
-        struct {
-            struct ob_queue_setup setup;
-            struct pool pool;
-        } start;
-        struct ob_queue_base base;
-        struct ob_queue_map *map;
-        struct ob_call call;
-        int fd;
-        bool enable;
-    };
-};
-
-static void command_back(struct ob_work *work)
-{
-    struct command *command = container_of(work, struct command, work);
-
-    if (command->finish)
-        command->finish(command);
-    free(command);
-}
-
-static void command_arrives(struct ob_work *work)
-{
-    struct command *command = container_of(work, struct command, work);
-
-    command->run(command);
-}
-
-/* Worker, or the control thread for a command that never left. */
-static void command_finish(struct command *command, int result)
-{
-    command->result = result;
-    command->work.run = command_back;
-    ob_loop_post(command->slot->device->options.control, &command->work);
-}
-
-static struct command *command_new(struct device_queue *slot, void (*run)(struct command *))
-{
-    struct command *command = calloc(1, sizeof(*command));
-
-    if (!command)
-        return NULL;
-    command->slot = slot;
-    command->run = run;
-    command->epoch = slot->epoch;
-    command->work.run = command_arrives;
-    return command;
-}
-
-static void command_post(struct command *command)
-{
-    ob_loop_post(command->slot->queue.loop, &command->work);
-}
 
 /* Start */
 
@@ -163,30 +78,7 @@ int ob_device_queue_start(struct ob_device *device, unsigned index,
     return 0;
 }
 
-/* A start that was deferred ends before it began. */
-static void cancel_deferred(struct device_queue *slot)
-{
-    struct command *command = slot->deferred;
-
-    if (!command)
-        return;
-    slot->deferred = NULL;
-    pool_done(&command->start.pool);
-    command_finish(command, -ECANCELED);
-}
-
-static void post_deferred(struct ob_device *device)
-{
-    for (unsigned i = 0; i < device->options.n_queues; i++) {
-        struct command *command = device->queues[i].deferred;
-
-        device->queues[i].deferred = NULL;
-        if (command)
-            command_post(command);
-    }
-}
-
-/* Stop, and reset */
+/* Stop */
 
 static void queue_has_drained(struct ob_queue *queue)
 {
@@ -205,22 +97,13 @@ static void queue_has_drained(struct ob_queue *queue)
     }
 }
 
-static void wait_for_drain(struct command *command)
-{
-    struct command **last = &command->slot->drain_waiters;
-
-    while (*last)
-        last = &(*last)->next;
-    *last = command;
-}
-
 static void stop_run(struct command *command)
 {
     if (command->slot->queue.state == QUEUE_STOPPED) {
         command_finish(command, -EALREADY);
         return;
     }
-    wait_for_drain(command);
+    command_wait_for_drain(command);
     queue_stop(&command->slot->queue);
 }
 
@@ -245,129 +128,11 @@ int ob_device_queue_stop(struct ob_device *device, unsigned index, ob_queue_stop
     if (slot->deferred) {
         /* It stands where it was to begin. */
         command->base = slot->deferred->start.setup.base;
-        cancel_deferred(slot);
+        command_cancel_deferred(slot);
         command_finish(command, 0);
     } else {
         command_post(command);
     }
-    return 0;
-}
-
-static void barrier_arrive(struct command *command)
-{
-    struct barrier *barrier = command->barrier;
-    struct ob_device *device = barrier->device;
-
-    if (--barrier->left)
-        return;
-    if (barrier->reset && !--device->resets)
-        post_deferred(device);
-    if (barrier->done)
-        barrier->done(barrier->ctx, 0);
-    free(barrier);
-}
-
-/* Makes a command for each queue, all or none, with one answer when the last is back. */
-static int commands_new(struct ob_device *device, void (*run)(struct command *), ob_done_fn done,
-                        void *ctx, struct command **commands)
-{
-    struct barrier *barrier = calloc(1, sizeof(*barrier));
-    unsigned n = device->options.n_queues, i;
-
-    if (!barrier)
-        return -ENOMEM;
-    *barrier = (struct barrier){.device = device, .left = n, .done = done, .ctx = ctx};
-    for (i = 0; i < n; i++) {
-        commands[i] = command_new(&device->queues[i], run);
-        if (!commands[i])
-            break;
-        commands[i]->barrier = barrier;
-        commands[i]->finish = barrier_arrive;
-    }
-    if (i == n)
-        return 0;
-    while (i--)
-        free(commands[i]);
-    free(barrier);
-    return -ENOMEM;
-}
-
-static void reset_run(struct command *command)
-{
-    struct ob_queue *queue = &command->slot->queue;
-
-    if (queue->state == QUEUE_STOPPED) {
-        queue_abandon(queue);
-        command_finish(command, 0);
-        return;
-    }
-    wait_for_drain(command);
-    queue_abandon(queue);
-}
-
-int ob_device_reset(struct ob_device *device, ob_done_fn done, void *ctx)
-{
-    struct command *commands[OB_DEVICE_QUEUES_MAX];
-    int result = commands_new(device, reset_run, done, ctx, commands);
-
-    if (result < 0)
-        return result;
-    commands[0]->barrier->reset = true;
-    device->resets++;
-    for (unsigned i = 0; i < device->options.n_queues; i++) {
-        struct device_queue *slot = &device->queues[i];
-
-        cancel_deferred(slot);
-        slot->running = false;
-        slot->epoch++;
-        command_post(commands[i]);
-    }
-    ob_map_unref(device->map);
-    device->map = NULL;
-    device->features = 0;
-    if (device->ops->reset)
-        device->ops->reset(device->dev);
-    return 0;
-}
-
-/* Map */
-
-static void map_run(struct command *command)
-{
-    queue_set_map(&command->slot->queue, command->map);
-    command_finish(command, 0);
-}
-
-int ob_device_set_map(struct ob_device *device, struct ob_map *map, ob_done_fn done, void *ctx)
-{
-    struct command *commands[OB_DEVICE_QUEUES_MAX];
-    struct ob_queue_map *maps[OB_DEVICE_QUEUES_MAX];
-    unsigned n = device->options.n_queues;
-    int result;
-
-    for (unsigned i = 0; i < n; i++) {
-        maps[i] = calloc(1, sizeof(*maps[i]));
-        if (!maps[i]) {
-            while (i--)
-                free(maps[i]);
-            return -ENOMEM;
-        }
-    }
-    result = commands_new(device, map_run, done, ctx, commands);
-    for (unsigned i = 0; i < n; i++) {
-        if (result < 0) {
-            free(maps[i]);
-            continue;
-        }
-        maps[i]->map = ob_map_ref(map);
-        maps[i]->refs = 1;
-        commands[i]->map = maps[i];
-        command_post(commands[i]);
-    }
-    if (result < 0)
-        return result;
-    ob_map_unref(device->map);
-    device->map = ob_map_ref(map);
     return 0;
 }
 

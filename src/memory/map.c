@@ -23,9 +23,16 @@
 #include <errno.h>
 #include <stdlib.h>
 
-static void map_release(struct ob_work *work)
+/* True if that was the last reference. */
+static bool drop(struct ob_map *map)
 {
-    struct ob_map *map = container_of(work, struct ob_map, release);
+    /* Release: what was done with the memory comes before the unmapping; acquire: and the
+     * unmapping after all of it. */
+    return map && !__atomic_sub_fetch(&map->refs, 1, __ATOMIC_ACQ_REL);
+}
+
+static struct ob_map *map_free(struct ob_map *map)
+{
     ob_memory_released_fn released = map->released;
     void *ctx = map->released_ctx;
     struct ob_map *next = map->next;
@@ -38,7 +45,16 @@ static void map_release(struct ob_work *work)
     free(map);
     if (released)
         released(ctx);
-    ob_map_unref(next);
+    return next;
+}
+
+static void map_release(struct ob_work *work)
+{
+    struct ob_map *map = container_of(work, struct ob_map, release);
+
+    do {
+        map = map_free(map);
+    } while (drop(map));
 }
 
 static int compare_regions(const void *a, const void *b)
@@ -137,8 +153,6 @@ struct ob_map *ob_map_ref(struct ob_map *map)
 
 void ob_map_unref(struct ob_map *map)
 {
-    /* Release: what was done with the memory comes before the unmapping; acquire: and the
-     * unmapping after all of it. */
-    if (map && !__atomic_sub_fetch(&map->refs, 1, __ATOMIC_ACQ_REL))
+    if (drop(map))
         ob_loop_post(map->loop, &map->release);
 }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Fuzz target: the device half of packed rings. The input is a program that fuzz_ring.c runs;
+ * Fuzz target: the device half of packed rings. The input is a program that ring_program.c runs;
  * see there.
  */
 
-#include "fuzz_ring.h"
+#include "ring_program.h"
 
 #include "wire/virtio.h"
 

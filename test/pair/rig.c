@@ -11,7 +11,6 @@
 #include "rig.h"
 
 #include "base/util.h"
-#include "loop/loop.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -248,9 +247,7 @@ void rig_done(struct rig *rig)
     ob_memory_free(rig->memory);
     if (!rig->options.loop)
         ob_loop_free(rig->loop);
-    for (unsigned i = 0; i < 1000 && rig->control->posted; i++) /* maps release each other */
-        rig_control(rig);
-    assert_null(rig->control->posted);
+    rig_control(rig);
     ob_loop_free(rig->control);
     munmap(rig->base, RIG_BYTES);
     close(rig->fd);

@@ -25,6 +25,7 @@ FOLDERS = {
     'transport': ['wire', 'memory', 'loop'],
     'transport/virtio_pci': ['pci'],
     'transport/channel_vvu': ['pci', 'ring/driver'],
+    'driver': ['-ring/device', '-ring/queue', 'ring', 'wire/virtio', 'memory', 'loop'],
     'frontend': ['wire', 'memory', 'loop'],
     'frontend/virtio_pci': ['pci'],
     'relay': ['ring', 'memory', 'loop'],

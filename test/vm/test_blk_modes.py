@@ -54,14 +54,12 @@ def fd_listening(case):
 
 def fd_connected(case):
     """--fd with one end of a pair whose other end is the guest's: for its life."""
-    image = new_disk(case)
-    for name, script in (("first", "keep.sh put"), ("second", "keep.sh check")):
-        ours, theirs = socket.socketpair()
-        backend = case.backend(image, name=f"backend-{name}")
-        with backend.serving(ours):
-            ours.close()
-            boot(case, Disk(connected=theirs), script, name=name)
-            backend.stop()
+    ours, theirs = socket.socketpair()
+    backend = case.backend(new_disk(case))
+    with backend.serving(ours):
+        ours.close()
+        boot(case, Disk(connected=theirs), "keep.sh put && keep.sh check")
+        backend.expect_end("the end of its only guest")
 
 
 def backend_program(case):
@@ -135,11 +133,11 @@ def reset(case):
 def front_end_killed(case):
     """QEMU dies with requests in flight; the next guest is served at once."""
     with case.backend(new_disk(case)) as backend:
-        boot(case, Disk(backend.socket), "keep.sh put", name="first")
         with Guest(case, case.emulator(), Disk(backend.socket), name="killed") as guest:
+            guest.run("keep.sh put")
             guest.run(BUSY)
             guest.close()
-        boot(case, Disk(backend.socket), "keep.sh check", name="third")
+        boot(case, Disk(backend.socket), "keep.sh check", name="next")
         backend.stop()
 
 

@@ -93,12 +93,16 @@ class Backend:
     def stop(self):
         """SIGTERM: it must drain, flush, and end with 0."""
         self.process.send_signal(signal.SIGTERM)
+        self.expect_end("SIGTERM")
+
+    def expect_end(self, reason):
+        """Wait for the process to end well, for which there is this reason."""
         try:
             status = self.process.wait(STOP_TIMEOUT)
         except subprocess.TimeoutExpired:
-            raise Failure(f"{self.name} does not end on SIGTERM") from None
+            raise Failure(f"{self.name} does not end after {reason}") from None
         if status:
-            raise Failure(f"{self.name} ended with status {status} on SIGTERM")
+            raise Failure(f"{self.name} ended with status {status} after {reason}")
 
     def said(self):
         """What it has printed on standard error so far."""

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#ifndef FUZZ_RING_H
-#define FUZZ_RING_H
+#ifndef FUZZ_RING_PROGRAM_H
+#define FUZZ_RING_PROGRAM_H
 
 #include <stddef.h>
 #include <stdint.h>

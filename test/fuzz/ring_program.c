@@ -9,7 +9,7 @@
  * there may be, and all of it can be touched.
  */
 
-#include "fuzz_ring.h"
+#include "ring_program.h"
 
 #include "memory/map.h"
 #include "ring/queue.h"
