@@ -40,7 +40,6 @@ struct ob_driver_options {
     const char *memory_file;  /**< a file to put all shared memory in, or NULL: a memfd */
     uint64_t memory_offset;   /**< where in that file; a multiple of its page size */
     bool hugepages;           /**< of a memfd */
-    bool poll;                /**< never ask for calls: ob_driver_reap() is called in a loop */
     unsigned timeout_ms;      /**< as in struct ob_frontend_options */
 };
 

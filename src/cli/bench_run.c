@@ -80,7 +80,6 @@ static int connect_driver(struct run *run)
         .memory_file = options->memory_file,
         .memory_offset = options->memory_offset,
         .hugepages = options->hugepages,
-        .poll = options->poll || options->rate,
     };
 
     return ob_driver_new(&driver, &run->driver);

@@ -125,18 +125,19 @@ static int create(void *ctx, const struct ob_device_options *options, struct ob_
 static void announce(void *ctx, const struct ob_device *device, const struct serve_place *place)
 {
     const struct blk_command *command = ctx;
-    unsigned size = command->serve.queue_size ? command->serve.queue_size : QUEUE_SIZE_SUGGESTED;
+    uint64_t kib = ob_blk_capacity(device) >> 10;
+    bool small = kib < 10 << 10;
     struct qemu_device qemu = {
         .driver = "vhost-user-blk-pci",
         .name = "disk0",
         .address = place->address,
         .n_queues = command->serve.n_queues_given ? command->serve.n_queues : 0,
-        .queue_size = size < QEMU_QUEUE_SIZE_MAX ? size : QEMU_QUEUE_SIZE_MAX,
+        .queue_size = command->serve.queue_size ? command->serve.queue_size : QUEUE_SIZE_SUGGESTED,
     };
 
-    printf("Serving %s (%" PRIu64 " MiB%s) on %s:%s\n", command->options.source,
-           ob_blk_capacity(device) >> 20, command->options.read_only ? ", read-only" : "",
-           place->transport, place->address);
+    printf("Serving %s (%" PRIu64 " %s%s) on %s:%s\n", command->options.source,
+           small ? kib : kib >> 10, small ? "KiB" : "MiB",
+           command->options.read_only ? ", read-only" : "", place->transport, place->address);
     qemu_print_arguments(&qemu);
 }
 

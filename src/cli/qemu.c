@@ -11,6 +11,9 @@
 #include <stdio.h>
 #include <string.h>
 
+/* QEMU's largest ring. */
+#define QUEUE_SIZE_MAX 1024
+
 /* What follows a path in our address when we are the client. */
 static const char client_suffix[] = ",client";
 
@@ -49,6 +52,16 @@ static void print_chardev(const struct qemu_device *device)
     printf("%s%s \\\n", client ? ",server=on" : "", quote ? "'" : "");
 }
 
+/* What QEMU takes: a power of two that is not too large. */
+static unsigned queue_size(const struct qemu_device *device)
+{
+    unsigned size = QUEUE_SIZE_MAX;
+
+    while (size > device->queue_size)
+        size /= 2;
+    return size;
+}
+
 void qemu_print_arguments(const struct qemu_device *device)
 {
     printf("QEMU connects to it with these arguments (the 4G is the guest's memory):\n"
@@ -57,7 +70,7 @@ void qemu_print_arguments(const struct qemu_device *device)
            "  -machine memory-backend=mem0 \\\n");
     print_chardev(device);
     printf("  -device %s,chardev=%s,queue-size=%u", device->driver, device->name,
-           device->queue_size);
+           queue_size(device));
     if (device->n_queues)
         printf(",num-queues=%u", device->n_queues);
     printf("\n"

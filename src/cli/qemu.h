@@ -2,16 +2,13 @@
 #ifndef CLI_QEMU_H
 #define CLI_QEMU_H
 
-/* QEMU's largest ring. */
-#define QEMU_QUEUE_SIZE_MAX 1024
-
 /* A vhost-user device, as QEMU is to be told of it. */
 struct qemu_device {
     const char *driver;
     const char *name;    /* of its character device */
     const char *address; /* PATH or PATH,client, as after --on vhost-user: */
     unsigned n_queues;   /* 0: QEMU's own choice, one per virtual CPU */
-    unsigned queue_size;
+    unsigned queue_size; /* the largest that the device takes; QEMU may take less */
 };
 
 /* Prints the arguments that connect QEMU to a device, ready to be pasted into a shell. */

@@ -15,8 +15,12 @@
 /* Most ranges of one DISCARD or WRITE_ZEROES: what fits a request, 16 bytes each. */
 #define BLK_SEGMENTS_MAX 16
 
-/* Most bytes of one READ or WRITE: what one system call moves. */
-#define BLK_DATA_MAX 0x7ffff000u
+/* Most bytes of one READ or WRITE. Drivers that heed size_max and seg_max stay below half of it;
+ * one request must not hold up its worker for long. */
+#define BLK_DATA_MAX (64u << 20)
+
+/* Bytes that count as much as one more request where work is shared out among queues. */
+#define BLK_BYTES_A_UNIT (64u << 10)
 
 /* A block device. The control thread's, but for what is said. */
 struct blk {
@@ -48,6 +52,8 @@ struct blk_queue {
     struct store_queue *store;
     const struct store_ops *ops; /* of the store */
     struct ob_queue_counters *counters;
+    uint64_t bytes; /* given to the store */
+    unsigned burst; /* requests to pop at a time; fewer when they are large */
 };
 
 /* A request of a queue. */

@@ -3,6 +3,9 @@
  * A queue of the block device, on its worker: chains come from the ring in bursts, go to the
  * store, and leave as the store finishes them, in any order.
  *
+ * Work is counted in requests and in bytes, since a store may copy them right here: neighbours on
+ * the worker wait for as long as a budget lasts.
+ *
  * One call of run() fetches what is finished, takes new chains, has the store push what they
  * made it gather (one system call a burst), and fetches once more, as what is in a cache is
  * finished by then.
@@ -34,6 +37,7 @@ int blk_queue_open(void *dev, struct ob_queue *queue, void **ret)
         .queue = queue,
         .ops = blk->store->ops,
         .counters = ob_queue_counters(queue),
+        .burst = BLK_BURST,
     };
     struct store_queue_options options = {
         .loop = ob_queue_loop(queue),
@@ -76,11 +80,16 @@ static unsigned pop(struct blk_queue *queue, unsigned budget)
     unsigned done = 0;
 
     while (done < budget) {
-        unsigned max = (unsigned)min_u64(BLK_BURST, budget - done);
+        unsigned max = (unsigned)min_u64(queue->burst, budget - done);
         unsigned n = ob_queue_pop(queue->queue, chains, max);
+        uint64_t before = queue->bytes;
+        unsigned units;
+
         for (unsigned i = 0; i < n; i++)
             blk_request_start(queue, container_of(chains[i], struct blk_request, chain));
-        done += n;
+        units = (unsigned)((queue->bytes - before) / BLK_BYTES_A_UNIT);
+        queue->burst = units > n ? 1 : BLK_BURST;
+        done += n + units;
         if (n < max)
             break;
     }
@@ -92,7 +101,8 @@ unsigned blk_queue_run(void *ctx, unsigned budget)
     struct blk_queue *queue = ctx;
     unsigned done = reap(queue, budget);
 
-    done += pop(queue, budget - done);
+    if (done < budget)
+        done += pop(queue, budget - done);
     if (queue->ops->push)
         queue->ops->push(queue->store);
     if (done < budget)

@@ -182,6 +182,7 @@ static always_inline uint8_t start_transfer(struct blk_queue *queue, struct blk_
     request->io.flags = !read && load_once(&blk->write_through) ? STORE_FUA : 0;
     request->io.offset = sector << SECTOR_SHIFT;
     request->io.length = length;
+    queue->bytes += length;
     return to_store(queue, request);
 }
 

@@ -109,10 +109,7 @@ static int queue_init(struct ob_driver *driver, unsigned index)
     queue->kick = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (queue->kick < 0)
         return -errno;
-    if (driver->options.poll) {
-        prepared_no_call(&queue->ring);
-        return 0;
-    }
+    /* Given also to a device that is never asked to call: some fail without one. */
     queue->call = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     prepared_no_call(&queue->ring);
     return queue->call < 0 ? -errno : 0;
@@ -300,8 +297,6 @@ int ob_driver_wait(struct ob_driver_queue *queue, int timeout_ms)
     uint64_t value;
     int result = 0;
 
-    if (queue->call < 0)
-        return -EINVAL;
     while (!prepared_ask_call(&queue->ring)) {
         int count = poll(&fd, 1, timeout_ms);
 

@@ -29,6 +29,7 @@ struct file {
     bool no_zero_range;
     bool no_punch;
     bool no_ring;
+    bool sync_failed; /* the page cache lost something that was written */
 };
 
 /*
@@ -43,6 +44,9 @@ int file_capacity(const struct file *file, uint64_t *ret);
 /* The pool's function: serves a request by calls that block, from io->progress on, and posts
  * it to the queue that it came from. */
 void file_slow_serve(struct store_io *io, struct offload_scratch *scratch);
+
+/* Keeps in mind that a request could not be made durable, if it was to be. */
+void file_note_sync(struct file *file, const struct store_io *io, int result);
 
 /* One system call's worth of a READ or WRITE of a whole request. Bytes or -errno. */
 int64_t file_transfer_once(const struct file *file, const struct store_io *io);

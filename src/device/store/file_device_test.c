@@ -84,8 +84,7 @@ static void test_transfers(void **state)
     open_bench(&bench, 0);
     for (size_t shift = 0; shift < 600; shift += 199) {
         fill(data + shift, 300 << 10, shift);
-        assert_int_equal(
-            bench_transfer(&bench, STORE_WRITE, data + shift, 8192, 300 << 10), 0);
+        assert_int_equal(bench_transfer(&bench, STORE_WRITE, data + shift, 8192, 300 << 10), 0);
         expect(8192, data + shift, 300 << 10);
         memset(data, 0, SIZE);
         assert_int_equal(bench_transfer(&bench, STORE_READ, data + shift, 8192, 300 << 10), 0);
@@ -121,8 +120,7 @@ static void test_holes(void **state)
         assert_int_equal(bench_transfer(&bench, STORE_WRITE, data, 0, SIZE), 0);
         if (cases[i].op == STORE_DISCARD && !bench.store->info.discard)
             continue;
-        assert_int_equal(
-            bench_command(&bench, cases[i].op, cases[i].flags, 1 << 20, 1 << 20), 0);
+        assert_int_equal(bench_command(&bench, cases[i].op, cases[i].flags, 1 << 20, 1 << 20), 0);
         expect(0, data, 1 << 20);
         expect(2 << 20, data + (2 << 20), 2 << 20);
         if (cases[i].op == STORE_WRITE_ZEROES) {
@@ -179,12 +177,9 @@ static void test_resize(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_properties),
-        cmocka_unit_test(test_transfers),
-        cmocka_unit_test(test_holes),
-        cmocka_unit_test(test_small_blocks),
-        cmocka_unit_test(test_exclusive),
-        cmocka_unit_test(test_resize),
+        cmocka_unit_test(test_properties), cmocka_unit_test(test_transfers),
+        cmocka_unit_test(test_holes),      cmocka_unit_test(test_small_blocks),
+        cmocka_unit_test(test_exclusive),  cmocka_unit_test(test_resize),
     };
     const char *reason = make_loop();
 

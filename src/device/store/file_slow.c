@@ -9,6 +9,11 @@
  * Ranges that direct I/O does not take (firmware reads to odd addresses) are copied through
  * the thread's buffer. Offsets need no such care: they are multiples of the block size.
  *
+ * The page cache tells once that it could not write something back, to the first who asks, and
+ * then forgets it. But every queue's earlier writes are concerned, and the next flush would be
+ * told that all is well. So from the first failure on, all flushes fail. With direct I/O there is
+ * no such debt: each write has told its own result.
+ *
  * Zeros, the cheapest way first:
  *
  *   may unmap   punch a hole
@@ -20,6 +25,7 @@
 
 #include "device/store/file.h"
 
+#include "base/log.h"
 #include "base/util.h"
 
 #include <errno.h>
@@ -216,12 +222,31 @@ static int discard(struct file *file, const struct store_io *io)
     return punch(file, io);
 }
 
+void file_note_sync(struct file *file, const struct store_io *io, int result)
+{
+    bool failed = io->op == STORE_FLUSH ? result < 0 : io->flags & STORE_FUA && result == -EIO;
+
+    if (likely(!failed) || file->direct || load_once(&file->sync_failed))
+        return;
+    store_once(&file->sync_failed, true);
+    log_error(file->log,
+              "what was written to '%s' may be lost: all flushes fail until it is served anew",
+              file->path);
+}
+
+static int sync_file(struct file *file)
+{
+    if (load_once(&file->sync_failed))
+        return -EIO;
+    return fdatasync(file->fd) < 0 ? -errno : 0;
+}
+
 static int serve(struct file *file, struct store_io *io, struct offload_scratch *scratch)
 {
     switch (io->op) {
     case STORE_READ:
     case STORE_WRITE: return transfer_all(file, io, scratch);
-    case STORE_FLUSH: return fdatasync(file->fd) < 0 ? -errno : 0;
+    case STORE_FLUSH: return sync_file(file);
     case STORE_DISCARD: return discard(file, io);
     case STORE_WRITE_ZEROES: return make_zero(file, io);
     default: return -EOPNOTSUPP;
@@ -233,5 +258,6 @@ void file_slow_serve(struct store_io *io, struct offload_scratch *scratch)
     struct file *file = container_of(io->queue->store, struct file, store);
 
     io->result = serve(file, io, scratch);
+    file_note_sync(file, io, io->result);
     file_queue_post(io);
 }

@@ -334,6 +334,26 @@ static void test_no_ring(void **state)
     teardown(&f);
 }
 
+/* What the page cache has lost once, no later flush may deny. */
+static void test_sync_failed(void **state)
+{
+    const struct store_io flush = {.op = STORE_FLUSH}, write = {.op = STORE_WRITE};
+    struct fixture f;
+
+    setup(&f, folders[0]);
+    file_note_sync(f.file, &flush, 0);
+    file_note_sync(f.file, &write, -EIO); /* tells its own failure */
+    assert_int_equal(bench_command(&f.bench, STORE_FLUSH, 0, 0, 0), 0);
+    f.file->direct = false;
+    file_note_sync(f.file, &write, -EIO);
+    assert_int_equal(bench_command(&f.bench, STORE_FLUSH, 0, 0, 0), 0);
+    file_note_sync(f.file, &flush, -EIO);
+    assert_int_equal(bench_command(&f.bench, STORE_FLUSH, 0, 0, 0), -EIO);
+    assert_int_equal(bench_command(&f.bench, STORE_FLUSH, 0, 0, 0), -EIO);
+    assert_int_equal(bench_transfer(&f.bench, STORE_READ, f.data, 0, 4096), 0);
+    teardown(&f);
+}
+
 static void test_read_only(void **state)
 {
     struct store_options options = {.read_only = true};

@@ -206,7 +206,8 @@ class StorageDaemon(Backend):
 
     def _spawn_export(self, address, inherit=()):
         writable = "off" if self.options.get("read_only") else "on"
-        qemu = self._case.emulator("11.1")      # 7.2 does not announce a new size
+        # 7.2 does not announce a new size.
+        qemu = self._case.emulator(self.options.get("emulator", "11.1"))
         self._spawn(qemu.command(
             "qemu-storage-daemon", "--blockdev", self._blockdev(),
             "--export", f"type=vhost-user-blk,id=export,node-name=disk,{address},"
