@@ -46,6 +46,8 @@ def measure(program, entry, row, seconds):
     if run.returncode != 0:
         raise RuntimeError('%s\n%s' % (' '.join(command), run.stderr))
     result = json.loads(run.stdout)
+    if not result['requests']:
+        raise RuntimeError('%s: nothing was served' % ' '.join(command))
     result['contender'], result['placement'] = entry.name, placement(result)
     return result
 
