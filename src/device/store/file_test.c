@@ -418,11 +418,17 @@ static void test_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_transfers),    cmocka_unit_test(test_ranges),
-        cmocka_unit_test(test_many),         cmocka_unit_test(test_end_of_file),
-        cmocka_unit_test(test_file_too_big), cmocka_unit_test(test_holes),
-        cmocka_unit_test(test_no_ring),      cmocka_unit_test(test_read_only),
-        cmocka_unit_test(test_locks),        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_transfers),
+        cmocka_unit_test(test_ranges),
+        cmocka_unit_test(test_many),
+        cmocka_unit_test(test_end_of_file),
+        cmocka_unit_test(test_file_too_big),
+        cmocka_unit_test(test_holes),
+        cmocka_unit_test(test_no_ring),
+        cmocka_unit_test(test_sync_failed),
+        cmocka_unit_test(test_read_only),
+        cmocka_unit_test(test_locks),
+        cmocka_unit_test(test_refused),
         cmocka_unit_test(test_no_space), /* last: it takes a mount namespace */
     };
 
