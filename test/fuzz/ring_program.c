@@ -68,7 +68,7 @@ static void check_chain(const struct fuzz *fuzz, const struct ob_chain *chain)
     for (unsigned i = 0; i < count; i++) {
         volatile uint8_t *bytes = chain->iov[i].iov_base;
         size_t len = chain->iov[i].iov_len;
-        void *host;
+        void *host = NULL;
 
         must(len && ob_map_translate(fuzz->queue.map->map, OB_SPACE_DRIVER, chain->guest[i], len,
                                      i < chain->n_out ? OB_ACCESS_READ : OB_ACCESS_WRITE,
