@@ -26,6 +26,8 @@ class Row:
     def __init__(self, title, options, ours, theirs, target, measure=None, unit='IOPS'):
         self.title, self.options, self.target, self.unit = title, options, target, unit
         self.ours, self.theirs = ours, theirs
+        # Where both sides poll, a cache line's way is what counts; else it hardly does.
+        self.placed = '--poll' in options
         self.measure = measure or (lambda result: result['iops'])
 
 

@@ -4,9 +4,11 @@
 
 Each row runs its contenders in turn, round after round, and prints ratios. Absolute figures are
 noise on shared machines; and two virtual CPUs may be near each other or far apart, and change
-without notice, so the round trip of a cache line is measured around each run, and only runs of
-one placement are compared: a ratio is that of the medians of one placement, and its spread that
-of the pairs of a round. A ratio whose spread covers the target has not met it.
+without notice, several times a second. So where both sides poll, runs are short and many, the
+round trip of a cache line is measured around each, and only runs of one placement are compared.
+A ratio is that of the medians, and its spread that of their quartiles: the lower quartile of ours
+by the upper of theirs, and the other way round. A ratio whose spread covers the target has not
+met it.
 """
 
 import argparse
@@ -30,6 +32,8 @@ from harness import qemu
 from harness.errors import Unavailable
 
 NEAR_NS = 180  # a round trip below is that of CPUs that share a cache
+PLACED_ROUNDS, PLACED_SECONDS = 6, 0.06  # times as many rounds, each that short
+RUNS_MIN = 4   # of each in one placement, for a ratio to be told
 
 
 def placement(result):
@@ -40,8 +44,9 @@ def placement(result):
 
 
 def measure(program, entry, row, seconds):
+    """One run, as JSON tells it."""
     command = [program, 'bench', *entry.contender.words, *row.options, *entry.options,
-               '--time', str(seconds), '--warm-up', '0.2', '--json']
+               '--time', str(seconds), '--warm-up', str(seconds / 3), '--json']
     run = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     if run.returncode != 0:
         raise RuntimeError('%s\n%s' % (' '.join(command), run.stderr))
@@ -55,6 +60,8 @@ def measure(program, entry, row, seconds):
 def run_row(program, row, rounds, seconds):
     """Results by entry, a list of one a round."""
     entries = row.ours + row.theirs
+    if row.placed:
+        rounds, seconds = rounds * PLACED_ROUNDS, PLACED_SECONDS
     results = {entry: [] for entry in entries}
     with contextlib.ExitStack() as stack:
         for contender in {id(e.contender): e.contender for e in entries}.values():
@@ -73,16 +80,14 @@ def run_row(program, row, rounds, seconds):
 def compare(row, mine, other, side):
     """The ratio of two lists of results within a placement, or None if there are too few."""
     def figures(results):
-        return [row.measure(r) for r in results if r['placement'] == side]
+        return [row.measure(r) for r in results if side in (r['placement'], 'any')]
 
-    pairs = [row.measure(a) / row.measure(b) for a, b in zip(mine, other)
-             if a['placement'] == b['placement'] == side]
-    if len(pairs) < 2:
+    ours, theirs = figures(mine), figures(other)
+    if min(len(ours), len(theirs)) < RUNS_MIN:
         return None
-    return {'placement': side, 'ratio': statistics.median(figures(mine)) /
-            statistics.median(figures(other)), 'low': min(pairs), 'high': max(pairs),
-            'pairs': len(pairs), 'ours': statistics.median(figures(mine)),
-            'theirs': statistics.median(figures(other))}
+    (a1, a2, a3), (b1, b2, b3) = (statistics.quantiles(f, n=4) for f in (ours, theirs))
+    return {'placement': side, 'ratio': a2 / b2, 'low': a1 / b3, 'high': a3 / b1,
+            'runs': [len(ours), len(theirs)], 'ours': a2, 'theirs': b2}
 
 
 def verdict(row, ratio):
@@ -103,7 +108,7 @@ def report(row, results):
     for ours in row.ours:
         for theirs in row.theirs:
             ratios = [compare(row, results[ours], results[theirs], side)
-                      for side in ('near', 'far')]
+                      for side in (('near', 'far') if row.placed else ('any',))]
             for ratio in filter(None, ratios):
                 ratio.update(row=row.title, entry=ours.name, other=theirs.name, unit=row.unit,
                              target=row.target, verdict=verdict(row, ratio))

@@ -53,8 +53,12 @@ struct ob_device_ops {
     /** Back to the state before a driver came. Requests of the one before may still be out;
      *  their results go nowhere. Default: nothing to do. */
     void (*reset)(void *dev);
-    /** Frees the device type's part. No queue runs. */
-    void (*free)(void *dev);
+    /** Whoever spoke for the driver has left, and what it knew of the configuration with it;
+     *  called before reset(). Default: nothing to do. */
+    void (*left)(void *dev);
+    /** Makes durable what was written and frees the device type's part. No queue runs.
+     *  @return 0, or -errno with the cause in the log: it may not be durable. */
+    int (*free)(void *dev);
 
     /** Worker: a queue starts. @param ret what run() gets. @return 0 or -errno. */
     int (*queue_open)(void *dev, struct ob_queue *queue, void **ret);
@@ -87,8 +91,11 @@ struct ob_device_options {
 OB_PUBLIC int ob_device_new(const struct ob_device_ops *ops, void *dev,
                             const struct ob_device_options *options, struct ob_device **ret);
 
-/** Frees a device with no transport whose queues are all stopped; NULL is fine. */
-OB_PUBLIC void ob_device_free(struct ob_device *device);
+/**
+ * Frees a device with no transport whose queues are all stopped; NULL is fine.
+ * @return 0, or -errno if what was written may not be durable, with the cause in the log.
+ */
+OB_PUBLIC int ob_device_free(struct ob_device *device);
 
 /** The device type's table. */
 OB_PUBLIC const struct ob_device_ops *ob_device_type(const struct ob_device *device);
@@ -126,7 +133,7 @@ struct ob_device_listener {
     void *ctx;
 };
 
-/** Sets (or with NULL clears) the listener; copied. */
+/** Sets the listener, which is copied, or clears it with NULL: the transport's peer has left. */
 OB_PUBLIC void ob_device_listen(struct ob_device *device,
                                 const struct ob_device_listener *listener);
 

@@ -119,12 +119,16 @@ static bool set_memory_file(void *target, const char *name, const char *argument
 {
     static const char word[] = ",offset=";
     const char *offset = strstr(argument, word);
+    size_t len = offset ? (size_t)(offset - argument) : strlen(argument);
 
-    if (offset &&
-        !cli_size(name, offset + sizeof(word) - 1, 0, INT64_MAX, &of(target)->memory_offset))
+    if (!len || len >= sizeof(of(target)->memory_file)) {
+        cli_complain("--%s takes a path, not '%.100s'", name, argument);
         return false;
-    of(target)->memory_file = offset ? strndup(argument, (size_t)(offset - argument)) : argument;
-    return of(target)->memory_file;
+    }
+    memcpy(of(target)->memory_file, argument, len);
+    of(target)->memory_file[len] = '\0';
+    return !offset || cli_size(name, offset + sizeof(word) - 1, 0, INT64_MAX,
+                               &of(target)->memory_offset);
 }
 
 static bool set_plot(void *target, const char *name, const char *argument)

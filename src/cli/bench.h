@@ -5,6 +5,7 @@
 #include "base/histogram.h"
 #include "cli/cli.h"
 
+#include <limits.h>
 #include <outboard/driver.h>
 #include <pthread.h>
 
@@ -35,7 +36,7 @@ struct bench_options {
     int cpus[BENCH_CPUS_MAX];
     unsigned n_cpus;
     int line_cpu; /* measure the cache line round trip to it, or -1 */
-    const char *memory_file;
+    char memory_file[PATH_MAX]; /* "": a memfd */
     uint64_t memory_offset;
     bool hugepages;
     bool json;

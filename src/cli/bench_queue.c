@@ -46,6 +46,7 @@ struct state {
     uint8_t *data;
     uint64_t *began;    /* ticks, by request */
     uint32_t *versions; /* --verify: by block, how often it was written; 0: never */
+    struct ob_driver_used *used;
     uint64_t random;
     uint64_t next; /* of a sequential pattern */
     uint64_t due;  /* --rate: ticks of the next request */
@@ -248,14 +249,17 @@ static int submit_due(struct state *state, uint64_t now)
 /* Takes what came back and keeps the queue busy. The number, or -errno. */
 static int turn(struct state *state)
 {
-    struct ob_driver_used used[OB_QUEUE_SIZE_MAX];
-    unsigned max = state->options->in_order ? OB_QUEUE_SIZE_MAX : BURST;
+    struct ob_driver_used *used = state->used;
+    /* In order, one report may stand for all that is under way. */
+    unsigned max = state->options->in_order ? (unsigned)state->options->depth : BURST;
     int n = ob_driver_reap(state->queue->queue, used, max);
     uint32_t requests[BURST];
     unsigned m = 0;
 
     if (n < 0)
         return n;
+    for (int i = 0; i < n; i++)
+        prefetch_write(&state->lines[used[i].request]);
     if (n)
         count(state, used, (unsigned)n, bench_ticks());
     if (state->options->rate) {
@@ -375,6 +379,7 @@ static struct state *state_new(struct bench_queue *queue)
     state->lines = (struct line *)queue->memory;
     state->data = queue->memory + data_offset(options);
     state->random = 0x2545f4914f6cdd1dull * (queue->index + 1);
+    state->used = calloc(options->depth > BURST ? options->depth : BURST, sizeof(*state->used));
     state->began = calloc(options->depth, sizeof(*state->began));
     state->versions = options->verify ? calloc(queue->blocks, sizeof(*state->versions)) : NULL;
     return state;
@@ -387,7 +392,7 @@ void *bench_queue_main(void *arg)
 
     pin(queue->cpu);
     state = state_new(queue);
-    if (!state || !state->began || (queue->options->verify && !state->versions))
+    if (!state || !state->used || !state->began || (queue->options->verify && !state->versions))
         queue->failed = -ENOMEM;
     if (!queue->failed)
         queue->failed = prepare(state);
@@ -396,6 +401,7 @@ void *bench_queue_main(void *arg)
         queue->failed = run(state);
     queue->cpu_seconds = thread_cpu();
     if (state) {
+        free(state->used);
         free(state->began);
         free(state->versions);
     }

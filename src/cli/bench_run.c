@@ -77,7 +77,7 @@ static int connect_driver(struct run *run)
         .queue_size = (unsigned)options->queue_size,
         .request_ranges = 3,
         .buffer_bytes = bench_queue_memory(options) * options->queues,
-        .memory_file = options->memory_file,
+        .memory_file = *options->memory_file ? options->memory_file : NULL,
         .memory_offset = options->memory_offset,
         .hugepages = options->hugepages,
     };

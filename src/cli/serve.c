@@ -198,15 +198,19 @@ static int start(struct server *server)
     return error;
 }
 
-static void finish(struct server *server)
+/* 0, or -errno if what was written may not be durable. */
+static int finish(struct server *server)
 {
+    int error;
+
     if (server->device && counters_any(server->device))
         counters_print(server->device);
-    ob_device_free(server->device);
+    error = ob_device_free(server->device);
     for (unsigned i = 0; i < server->n_workers; i++)
         ob_worker_free(server->workers[i]);
     signals_done(&server->signals);
     ob_loop_free(server->control);
+    return error;
 }
 
 int serve(const struct serve_options *options, const struct serve_type *type, void *ctx)
@@ -230,6 +234,5 @@ int serve(const struct serve_options *options, const struct serve_type *type, vo
         if (error)
             cli_complain("cannot wait for events: %s", strerror(-error));
     }
-    finish(&server);
-    return error ? CLI_FAILED : 0;
+    return finish(&server) || error ? CLI_FAILED : 0;
 }

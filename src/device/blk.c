@@ -153,6 +153,16 @@ static bool covers_wce(size_t offset, size_t len)
     return offset <= wce && wce - offset < len;
 }
 
+static bool any_queue_runs(const struct blk *blk)
+{
+    for (unsigned i = 0; i < blk->n_queues; i++)
+        if (ob_device_queue_running(blk->device, i))
+            return true;
+    return false;
+}
+
+/* While queues run, a front-end may read all of it for the sake of the capacity, and a driver
+ * that was told another writeback long ago hears nothing of it. */
 static void blk_config_read(void *dev, size_t offset, void *buf, size_t len)
 {
     struct blk *blk = dev;
@@ -160,7 +170,7 @@ static void blk_config_read(void *dev, size_t offset, void *buf, size_t len)
 
     fill_config(blk, &config);
     memcpy(buf, config.bytes + offset, len);
-    if (covers_wce(offset, len)) {
+    if (covers_wce(offset, len) && !any_queue_runs(blk)) {
         blk->wce_seen = true;
         update_write_through(blk);
     }
@@ -187,12 +197,22 @@ static int blk_config_write(void *dev, size_t offset, const void *buf, size_t le
     return 0;
 }
 
-static void blk_free(void *dev)
+/* The next front-end may speak for a driver that knows another writeback. */
+static void blk_left(void *dev)
 {
     struct blk *blk = dev;
 
-    store_close(blk->store); /* it logs what goes wrong */
+    blk->wce_seen = false;
+    update_write_through(blk);
+}
+
+static int blk_free(void *dev)
+{
+    struct blk *blk = dev;
+    int error = store_close(blk->store);
+
     free(blk);
+    return error;
 }
 
 static const struct ob_device_ops blk_ops = {
@@ -206,6 +226,7 @@ static const struct ob_device_ops blk_ops = {
     .config_read = blk_config_read,
     .config_write = blk_config_write,
     .reset = blk_reset,
+    .left = blk_left,
     .free = blk_free,
     .queue_open = blk_queue_open,
     .run = blk_queue_run,

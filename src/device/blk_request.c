@@ -345,9 +345,10 @@ void blk_request_start(struct blk_queue *queue, struct blk_request *request)
         start_any(queue, request);
         return;
     }
-    const struct virtio_blk_outhdr *header = iov->iov_base;
+    const uint8_t *header = iov->iov_base; /* of any alignment */
     request->status = last->iov_base;
-    start(queue, request, copy_32(&header->type), copy_64(&header->sector), iov + 1,
+    start(queue, request, copy_32(header + offsetof(struct virtio_blk_outhdr, type)),
+          copy_64(header + offsetof(struct virtio_blk_outhdr, sector)), iov + 1,
           chain->n_out - 1u, chain->n_in - 1u);
 }
 

@@ -179,6 +179,23 @@ static void test_caching(void **state)
     read_config(&f, &config);
     assert_int_equal(config.wce, 0);
 
+    /* Who comes next may speak for a driver that was told another byte, and not ask again. */
+    set_wce(&f, 1);
+    assert_int_equal(write_flags(&f), 0);
+    ob_device_listen(f.device, NULL);
+    assert_int_equal(write_flags(&f), STORE_FUA);
+    read_config(&f, &config);
+    assert_int_equal(write_flags(&f), 0);
+
+    /* Nor does a read mean anything while a driver is at work: it is for the capacity. */
+    ob_device_listen(f.device, NULL);
+    f.device->queues[0].running = true;
+    read_config(&f, &config);
+    assert_int_equal(write_flags(&f), STORE_FUA);
+    f.device->queues[0].running = false;
+    read_config(&f, &config);
+    assert_int_equal(write_flags(&f), 0);
+
     /* Without FLUSH it begins at 0. */
     set_wce(&f, 1);
     assert_int_equal(ob_device_set_features(f.device, wce), 0);

@@ -9,6 +9,7 @@
 
 #include "base/util.h"
 #include "device/blk.h"
+#include "device/device.h"
 #include "ring/queue.h"
 
 #include <errno.h>

@@ -44,16 +44,19 @@ int ob_device_new(const struct ob_device_ops *ops, void *dev,
     return 0;
 }
 
-void ob_device_free(struct ob_device *device)
+int ob_device_free(struct ob_device *device)
 {
+    int result;
+
     if (!device)
-        return;
+        return 0;
     for (unsigned i = 0; i < device->options.n_queues; i++)
         device_queue_done(&device->queues[i]);
     ob_map_unref(device->map);
-    device->ops->free(device->dev);
+    result = device->ops->free(device->dev);
     free(device->queues);
     free(device);
+    return result;
 }
 
 const struct ob_device_ops *ob_device_type(const struct ob_device *device)
@@ -109,6 +112,8 @@ int ob_device_config_write(struct ob_device *device, size_t offset, const void *
 void ob_device_listen(struct ob_device *device, const struct ob_device_listener *listener)
 {
     device->listener = listener ? *listener : (struct ob_device_listener){0};
+    if (!listener && device->ops->left)
+        device->ops->left(device->dev);
 }
 
 void ob_device_config_changed(struct ob_device *device)

@@ -84,10 +84,11 @@ static always_inline bool packed_available(const struct ring_packed *ring)
 
 /* Gathers an indirect table: all its descriptors, in their order (2.8.7). */
 static always_inline int packed_gather_table(struct ob_queue *queue, struct ob_chain *chain,
-                                             const struct descriptor *d, uint64_t *bytes)
+                                             struct gathering *gathering,
+                                             const struct descriptor *d)
 {
     const struct vring_desc *table;
-    int count = gather_table_fast(queue, d->addr, d->len, &table);
+    int count = gather_table_fast(queue, gathering, d->addr, d->len, &table);
 
     if (unlikely(count < 0))
         return count;
@@ -98,20 +99,21 @@ static always_inline int packed_gather_table(struct ob_queue *queue, struct ob_c
 
         if (unlikely(flags & VRING_DESC_F_INDIRECT))
             return queue_bad(queue, "entry %d of an indirect table is indirect", i);
-        result = gather_range(queue, chain, entry.addr, entry.len, flags & VRING_DESC_F_WRITE);
+        result = gather_range(queue, chain, gathering, entry.addr, entry.len,
+                              flags & VRING_DESC_F_WRITE);
         if (unlikely(result < 0))
             return result;
-        *bytes += entry.len;
     }
     return 0;
 }
 
 /* Gathers the chain at avail_next, whose first descriptor is available. */
-static always_inline int packed_gather(struct ob_queue *queue, struct ob_chain *chain)
+static always_inline int packed_gather(struct ob_queue *queue, struct ob_chain *chain,
+                                       struct gathering *gathering, uint16_t *ret_id,
+                                       unsigned *ret_slots)
 {
     const struct ring_packed *ring = &queue->packed;
     unsigned at = ring->avail_next, slots = 0;
-    uint64_t bytes = 0;
     struct descriptor d;
     uint16_t flags;
 
@@ -125,10 +127,10 @@ static always_inline int packed_gather(struct ob_queue *queue, struct ob_chain *
         if (flags & VRING_DESC_F_INDIRECT) {
             if (unlikely(slots || flags & VRING_DESC_F_NEXT))
                 return queue_bad(queue, "descriptor %u is indirect and part of a longer chain", at);
-            result = packed_gather_table(queue, chain, &d, &bytes);
+            result = packed_gather_table(queue, chain, gathering, &d);
         } else {
-            result = gather_range(queue, chain, d.addr, d.len, flags & VRING_DESC_F_WRITE);
-            bytes += d.len;
+            result = gather_range(queue, chain, gathering, d.addr, d.len,
+                                  flags & VRING_DESC_F_WRITE);
         }
         if (unlikely(result < 0))
             return result;
@@ -136,10 +138,10 @@ static always_inline int packed_gather(struct ob_queue *queue, struct ob_chain *
         if (++at == queue->size)
             at = 0;
     } while (flags & VRING_DESC_F_NEXT);
-    if (unlikely(bytes > UINT32_MAX))
+    if (unlikely(gathering->bytes > UINT32_MAX))
         return queue_bad(queue, "a chain has more than 2^32 bytes");
-    chain->slots = (uint16_t)slots;
-    chain->id = d.word[PACKED_ID];
+    *ret_slots = slots;
+    *ret_id = d.word[PACKED_ID];
     return 0;
 }
 
@@ -149,24 +151,29 @@ static unsigned packed_pop(struct ob_queue *queue, struct ob_chain **chains, uns
     unsigned done = 0;
 
     while (done < max && packed_available(ring)) {
-        struct ob_chain *chain = gather_begin(queue);
-        int result;
+        struct gathering gathering;
+        struct ob_chain *chain = gather_begin(queue, &gathering);
+        unsigned slots = 0;
+        uint16_t id = 0;
 
         if (unlikely(!chain)) {
             queue->blocked = true;
             break;
         }
-        result = packed_gather(queue, chain);
-        if (unlikely(result < 0)) {
+        if (unlikely(packed_gather(queue, chain, &gathering, &id, &slots) < 0)) {
             queue->blocked = true;
             pool_put(&queue->pool, chain);
             break;
         }
-        gather_end(queue, chain);
-        advance(&ring->avail_next, &ring->avail_wrap, chain->slots, queue->size);
+        gather_end(queue, chain, &gathering, id, slots);
+        advance(&ring->avail_next, &ring->avail_wrap, slots, queue->size);
         chains[done++] = chain;
     }
-    set_publish_interval(queue);
+    if (done)
+        prefetch_write(&ring->desc[ring->used_next]);
+    /* What the driver has made available beyond these is not known: as many again. */
+    if (done)
+        set_publish_interval(queue, 2 * queue->pool.taken);
     return done;
 }
 

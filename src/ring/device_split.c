@@ -8,8 +8,8 @@
  *
  * All three areas are the driver's to change at any time. The available index is read only when
  * all that it showed before is popped, and may be at most one ring ahead; heads and `next` are
- * checked against the table that they index; a walk takes at most as many steps as its table
- * has descriptors, which ends loops. What fails breaks the queue.
+ * checked against the table that they index; a chain that loops ends at the most ranges that one
+ * may have. What fails breaks the queue.
  *
  * Each verb is one inlined body; the tables at the end hold its specialisations for the
  * features that change it: EVENT_IDX for notifications, IN_ORDER for publication. INDIRECT is a
@@ -79,12 +79,11 @@ static always_inline uint16_t split_available(struct ob_queue *queue)
 
 /* Gathers the chain at head. 0, -EAGAIN or -EPROTO. */
 static always_inline int split_gather(struct ob_queue *queue, struct ob_chain *chain,
-                                      uint16_t head)
+                                      struct gathering *gathering, uint16_t head)
 {
     const struct vring_desc *table = queue->split.desc;
-    unsigned count = queue->size, left = count, at = head;
+    unsigned count = queue->size, at = head;
     bool indirect = false;
-    uint64_t bytes = 0;
 
     for (;;) {
         struct descriptor d = descriptor_load(&table[at]);
@@ -95,27 +94,24 @@ static always_inline int split_gather(struct ob_queue *queue, struct ob_chain *c
             if (unlikely(indirect || flags & VRING_DESC_F_NEXT))
                 return queue_bad(queue, "descriptor %u is indirect and %s", at,
                                  indirect ? "in an indirect table" : "has a next one");
-            result = gather_table_fast(queue, d.addr, d.len, &table);
+            result = gather_table_fast(queue, gathering, d.addr, d.len, &table);
             if (unlikely(result < 0))
                 return result;
             indirect = true;
-            count = left = (unsigned)result;
+            count = (unsigned)result;
             at = 0;
             continue;
         }
-        result = gather_range(queue, chain, d.addr, d.len, flags & VRING_DESC_F_WRITE);
+        result = gather_range(queue, chain, gathering, d.addr, d.len, flags & VRING_DESC_F_WRITE);
         if (unlikely(result < 0))
             return result;
-        bytes += d.len;
         if (!(flags & VRING_DESC_F_NEXT))
             break;
         at = d.word[SPLIT_NEXT];
         if (unlikely(at >= count))
             return queue_bad(queue, "next descriptor %u of a table of %u", at, count);
-        if (unlikely(!--left))
-            return queue_bad(queue, "a chain is longer than its table of %u", count);
     }
-    if (unlikely(bytes > UINT32_MAX))
+    if (unlikely(gathering->bytes > UINT32_MAX))
         return queue_bad(queue, "a chain has more than 2^32 bytes");
     return 0;
 }
@@ -127,32 +123,36 @@ static unsigned split_pop(struct ob_queue *queue, struct ob_chain **chains, unsi
 
     if (count > max)
         count = max;
+    if (count) {
+        /* The driver has these lines; they come while we look at the chains. */
+        prefetch_write(&ring->used->ring[ring->used_next & ring->mask]);
+        prefetch_write(&ring->used->idx);
+    }
     while (done < count) {
         uint16_t head = load_once(&ring->avail->ring[ring->avail_next & ring->mask]);
+        struct gathering gathering;
         struct ob_chain *chain;
-        int result;
 
         if (unlikely(head >= queue->size)) {
             queue_bad(queue, "head %u in a ring of %u", head, queue->size);
             break;
         }
-        chain = gather_begin(queue);
+        chain = gather_begin(queue, &gathering);
         if (unlikely(!chain)) {
             queue->blocked = true;
             break;
         }
-        result = split_gather(queue, chain, head);
-        if (unlikely(result < 0)) {
+        if (unlikely(split_gather(queue, chain, &gathering, head) < 0)) {
             queue->blocked = true;
             pool_put(&queue->pool, chain);
             break;
         }
-        chain->id = head;
-        gather_end(queue, chain);
+        gather_end(queue, chain, &gathering, head, 1);
         ring->avail_next++;
         chains[done++] = chain;
     }
-    set_publish_interval(queue);
+    if (done)
+        set_publish_interval(queue, (uint16_t)(ring->avail_seen - ring->used_next));
     return done;
 }
 

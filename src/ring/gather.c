@@ -18,34 +18,38 @@
 #include <inttypes.h>
 #include <string.h>
 
-static int append(struct ob_queue *queue, struct ob_chain *chain, void *host, uint64_t addr,
-                  uint64_t len, bool write)
+static int append(struct ob_queue *queue, struct ob_chain *chain, struct gathering *gathering,
+                  void *host, uint64_t addr, uint64_t len, bool write)
 {
-    unsigned count = (unsigned)chain->n_out + chain->n_in;
+    unsigned count = gathering->count;
+    struct iovec *iov = chain->iov_inline;
+    uint64_t *guest = chain->guest_inline;
 
     if (count == OB_CHAIN_RANGES_MAX)
-        return queue_bad(queue, "a chain has more than %d ranges", OB_CHAIN_RANGES_MAX);
-    if (count == OB_CHAIN_RANGES_INLINE)
-        pool_use_table(&queue->pool, chain);
-    chain->iov[count].iov_base = host;
-    chain->iov[count].iov_len = len;
-    chain->guest[count] = addr;
-    if (write)
-        chain->n_in++;
-    else
-        chain->n_out++;
+        return queue_bad(queue, "a chain has more than %d ranges, or loops", OB_CHAIN_RANGES_MAX);
+    if (count >= OB_CHAIN_RANGES_INLINE)
+        pool_table(&queue->pool, chain, &iov, &guest);
+    if (count == OB_CHAIN_RANGES_INLINE) {
+        memcpy(iov, chain->iov_inline, sizeof(chain->iov_inline));
+        memcpy(guest, chain->guest_inline, sizeof(chain->guest_inline));
+    }
+    iov[count].iov_base = host;
+    iov[count].iov_len = len;
+    guest[count] = addr;
+    gathering->count++;
+    gathering->n_out += !write;
     return 0;
 }
 
-int gather_range_slow(struct ob_queue *queue, struct ob_chain *chain, uint64_t addr, uint32_t len,
-                      bool write)
+int gather_range_slow(struct ob_queue *queue, struct ob_chain *chain, struct gathering *gathering,
+                      uint64_t addr, uint32_t len, bool write)
 {
     enum ob_access access = write ? OB_ACCESS_WRITE : OB_ACCESS_READ;
     uint64_t left = len;
 
     if (!len)
         return queue_bad(queue, "a descriptor at address 0x%" PRIx64 " has no length", addr);
-    if (!write && chain->n_in)
+    if (!write && gathering->count != gathering->n_out)
         return queue_bad(queue, "a readable descriptor follows a writable one");
     if (range_wraps(addr, len))
         return queue_bad(queue, "0x%x bytes at address 0x%" PRIx64 " wrap around", len, addr);
@@ -61,12 +65,12 @@ int gather_range_slow(struct ob_queue *queue, struct ob_chain *chain, uint64_t a
             return queue_bad(queue, "0x%" PRIx64 " bytes at address 0x%" PRIx64
                              " are not memory that may be %s", left, addr,
                              write ? "written" : "read");
-        result = append(queue, chain, host, addr, (uint64_t)run, write);
+        result = append(queue, chain, gathering, host, addr, (uint64_t)run, write);
         if (result < 0)
             return result;
         range = map_find(queue->map->map, OB_SPACE_DRIVER, addr);
         if (range)
-            queue->last_range = range;
+            gathering->range = range;
         addr += (uint64_t)run;
         left -= (uint64_t)run;
     }

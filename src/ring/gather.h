@@ -45,25 +45,44 @@ static always_inline struct descriptor descriptor_load(const void *from)
     return copy.descriptor;
 }
 
+/*
+ * A chain while it is gathered. It lives in registers: what is called for the rare cases gets a
+ * copy, so that its address is never taken on the way that all take.
+ */
+struct gathering {
+    const struct map_range *range; /* of the last address */
+    unsigned count, n_out;         /* ranges; they lie in the request while they fit there */
+    uint64_t bytes;
+};
+
 /* Takes a request for a chain to be gathered. NULL when all are out. */
-static always_inline struct ob_chain *gather_begin(struct ob_queue *queue)
+static always_inline struct ob_chain *gather_begin(struct ob_queue *queue, struct gathering *ret)
 {
     struct ob_chain *chain = pool_get(&queue->pool);
 
     if (unlikely(!chain))
         return NULL;
-    chain->n_out = 0;
-    chain->n_in = 0;
-    chain->slots = 1;
-    chain->generation = queue->generation;
-    chain->map = queue->map;
-    chain->done = false;
+    *ret = (struct gathering){.range = queue->last_range};
     return chain;
 }
 
 /* The chain is whole: it holds its map from now on. */
-static always_inline void gather_end(struct ob_queue *queue, struct ob_chain *chain)
+static always_inline void gather_end(struct ob_queue *queue, struct ob_chain *chain,
+                                     const struct gathering *gathering, uint16_t id,
+                                     unsigned slots)
 {
+    chain->iov = chain->iov_inline;
+    chain->guest = chain->guest_inline;
+    if (unlikely(gathering->count > OB_CHAIN_RANGES_INLINE))
+        pool_table(&queue->pool, chain, &chain->iov, &chain->guest);
+    chain->n_out = (uint16_t)gathering->n_out;
+    chain->n_in = (uint16_t)(gathering->count - gathering->n_out);
+    chain->id = id;
+    chain->slots = (uint16_t)slots;
+    chain->generation = queue->generation;
+    chain->map = queue->map;
+    chain->done = false;
+    queue->last_range = gathering->range;
     queue->map->refs++;
     if (queue->order) {
         unsigned at = queue->order_first + queue->order_count++;
@@ -73,29 +92,36 @@ static always_inline void gather_end(struct ob_queue *queue, struct ob_chain *ch
 }
 
 /* The slow way of gather_range(): another region, several, or a table. */
-int gather_range_slow(struct ob_queue *queue, struct ob_chain *chain, uint64_t addr, uint32_t len,
-                      bool write);
+int gather_range_slow(struct ob_queue *queue, struct ob_chain *chain, struct gathering *gathering,
+                      uint64_t addr, uint32_t len, bool write);
 
 /*
  * Appends the range of one descriptor to a chain.
  * Returns 0, -EAGAIN (address not known yet), or -EPROTO (the queue broke).
  */
 static always_inline int gather_range(struct ob_queue *queue, struct ob_chain *chain,
-                                      uint64_t addr, uint32_t len, bool write)
+                                      struct gathering *gathering, uint64_t addr, uint32_t len,
+                                      bool write)
 {
-    const struct map_range *range = queue->last_range;
-    unsigned count = (unsigned)chain->n_out + chain->n_in;
+    const struct map_range *range = gathering->range;
+    unsigned count = gathering->count;
+    uint64_t offset = addr - range->driver_addr;
 
-    if (unlikely(count >= OB_CHAIN_RANGES_INLINE || !len || (!write && chain->n_in) ||
-                 !map_range_holds(range, addr, len, write ? OB_ACCESS_WRITE : OB_ACCESS_READ)))
-        return gather_range_slow(queue, chain, addr, len, write);
-    chain->iov[count].iov_base = range->host + (addr - range->driver_addr);
-    chain->iov[count].iov_len = len;
-    chain->guest[count] = addr;
-    if (write)
-        chain->n_in++;
-    else
-        chain->n_out++;
+    gathering->bytes += len;
+    if (unlikely(count >= OB_CHAIN_RANGES_INLINE || !len || (!write && count != gathering->n_out) ||
+                 offset >= range->size || len > range->size - offset ||
+                 range->access != OB_ACCESS_BOTH)) {
+        struct gathering copy = *gathering;
+        int result = gather_range_slow(queue, chain, &copy, addr, len, write);
+
+        *gathering = copy;
+        return result;
+    }
+    chain->iov_inline[count].iov_base = range->host + offset;
+    chain->iov_inline[count].iov_len = len;
+    chain->guest_inline[count] = addr;
+    gathering->count = count + 1;
+    gathering->n_out += !write;
     return 0;
 }
 
@@ -107,10 +133,11 @@ int gather_table(struct ob_queue *queue, uint64_t addr, uint32_t len,
                  const struct vring_desc **ret);
 
 /* The same, where table and last region are one. */
-static always_inline int gather_table_fast(struct ob_queue *queue, uint64_t addr, uint32_t len,
-                                           const struct vring_desc **ret)
+static always_inline int gather_table_fast(struct ob_queue *queue,
+                                           const struct gathering *gathering, uint64_t addr,
+                                           uint32_t len, const struct vring_desc **ret)
 {
-    const struct map_range *range = queue->last_range;
+    const struct map_range *range = gathering->range;
 
     if (unlikely(!len || len % sizeof(**ret) || len > OB_CHAIN_RANGES_MAX * sizeof(**ret) ||
                  !map_range_holds(range, addr, len, OB_ACCESS_READ)))
@@ -156,12 +183,13 @@ static always_inline struct ob_chain *queue_take_in_order(struct ob_queue *queue
 }
 
 /*
- * Sets how many completions make a publication: a quarter of what is out. Publishing each costs
- * a cache line transfer each; publishing all at once makes both sides wait for one another.
+ * Sets how many completions make a publication: a quarter of what the driver has out. Publishing
+ * each costs a cache line transfer each; publishing all at once makes both sides wait for one
+ * another.
  */
-static always_inline void set_publish_interval(struct ob_queue *queue)
+static always_inline void set_publish_interval(struct ob_queue *queue, unsigned backlog)
 {
-    unsigned quarter = queue->pool.taken / 4;
+    unsigned quarter = backlog / 4;
 
     queue->publish_every = (uint8_t)(quarter < 1 ? 1 : quarter > 32 ? 32 : quarter);
 }

@@ -15,7 +15,6 @@
 #include "ring/pool.h"
 
 #include <errno.h>
-#include <string.h>
 #include <sys/mman.h>
 
 #define LINE 64
@@ -54,18 +53,15 @@ struct ob_chain *pool_get_fresh(struct pool *pool)
         return NULL;
     chain = (struct ob_chain *)(pool->requests + pool->fresh++ * pool->stride);
     pool->taken++;
-    chain->iov = chain->iov_inline;
-    chain->guest = chain->guest_inline;
     return chain;
 }
 
-void pool_use_table(const struct pool *pool, struct ob_chain *chain)
+void pool_table(const struct pool *pool, const struct ob_chain *chain, struct iovec **ret_iov,
+                uint64_t **ret_guest)
 {
-    size_t index = (size_t)((uint8_t *)chain - pool->requests) / pool->stride;
+    size_t index = (size_t)((const uint8_t *)chain - pool->requests) / pool->stride;
     uint8_t *table = pool->tables + index * TABLE_BYTES;
 
-    chain->iov = (struct iovec *)table;
-    chain->guest = (uint64_t *)(chain->iov + OB_CHAIN_RANGES_MAX);
-    memcpy(chain->iov, chain->iov_inline, sizeof(chain->iov_inline));
-    memcpy(chain->guest, chain->guest_inline, sizeof(chain->guest_inline));
+    *ret_iov = (struct iovec *)table;
+    *ret_guest = (uint64_t *)(*ret_iov + OB_CHAIN_RANGES_MAX);
 }

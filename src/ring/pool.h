@@ -29,8 +29,9 @@ void pool_done(struct pool *pool);
 /* The slow way of pool_get(): a request that was never used, or NULL when all are out. */
 struct ob_chain *pool_get_fresh(struct pool *pool);
 
-/* Moves a chain whose inline ranges are full to its table. */
-void pool_use_table(const struct pool *pool, struct ob_chain *chain);
+/* Where a chain's ranges lie that do not fit the request. */
+void pool_table(const struct pool *pool, const struct ob_chain *chain, struct iovec **ret_iov,
+                uint64_t **ret_guest);
 
 /* A request, its ranges undefined, or NULL when all are out. */
 static always_inline struct ob_chain *pool_get(struct pool *pool)
@@ -41,8 +42,6 @@ static always_inline struct ob_chain *pool_get(struct pool *pool)
         return pool_get_fresh(pool);
     pool->free = chain->next;
     pool->taken++;
-    chain->iov = chain->iov_inline;
-    chain->guest = chain->guest_inline;
     return chain;
 }
 

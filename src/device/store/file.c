@@ -145,6 +145,7 @@ static int destroy(struct file *file, int result)
 {
     offload_free(file->offload);
     fd_close(&file->fd);
+    pthread_mutex_destroy(&file->sync_lock);
     free(file->path);
     free(file);
     return result;
@@ -157,6 +158,7 @@ static int file_open(const struct store_options *options, struct store **ret)
     if (!file)
         return -ENOMEM;
     file->store.ops = &store_file;
+    pthread_mutex_init(&file->sync_lock, NULL);
     file->log = options->log;
     file->fd = -1;
     file->path = strdup(options->address);
@@ -181,8 +183,8 @@ static int file_close(struct store *store)
     struct file *file = container_of(store, struct file, store);
     int error = 0;
 
-    if (!store->info.read_only && fdatasync(file->fd) < 0) {
-        error = -errno;
+    if (!store->info.read_only && (file->sync_failed || fdatasync(file->fd) < 0)) {
+        error = file->sync_failed ? -EIO : -errno;
         log_error(file->log, "the last writes to '%s' may be lost: %s", file->path,
                   strerror(-error));
     }

@@ -10,6 +10,7 @@
 #include "device/store.h"
 #include "device/store/offload.h"
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -19,11 +20,16 @@ struct file {
     char *path;
     int fd;
     bool block_device;
+    uint32_t logical_block; /* of a block device: what it discards and zeroes by */
     bool in_memory;        /* tmpfs: a transfer is a copy and is done at once */
     bool direct;           /* O_DIRECT: the next two hold */
     uint32_t memory_align; /* of addresses */
     uint32_t direct_align; /* of offsets and of the length of each range */
     struct offload *offload;
+
+    /* Held by pool threads while they sync what is in the page cache: the kernel tells of each
+     * error once, and only one of those who sync at the time. */
+    pthread_mutex_t sync_lock;
 
     /* Set, never cleared, by any thread that finds out. */
     bool no_zero_range;

@@ -95,6 +95,7 @@ static int probe_block_device(struct file *file)
         log_error(file->log, "'%s' is a read-only device: serve it read-only", file->path);
         return -EROFS;
     }
+    file->logical_block = (uint32_t)logical;
     file->direct_align = (uint32_t)logical;
     file->memory_align = (uint32_t)logical;
     info->physical_block_size = physical;

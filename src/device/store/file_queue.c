@@ -270,7 +270,9 @@ enum store_submit file_queue_submit(struct store_queue *store_queue, struct stor
     }
     if (file->in_memory)
         return at_once(queue, io);
+    /* In the page cache, what is to be durable takes its turn with flushes. */
     if (likely(queue->ring_open && !queue->may_block[io->op] &&
+               (file->direct || !(io->flags & STORE_FUA)) &&
                (!file->direct || file_aligned(file, io->iov, io->n_iov))))
         sqe = get_entry(queue);
     if (unlikely(!sqe)) {
@@ -314,7 +316,6 @@ static bool completed(struct file_queue *queue, struct store_io *io, int result)
     default:
         if (result < 0) {
             io->result = result;
-            file_note_sync(queue->file, io, result);
             return true;
         }
     }
@@ -369,6 +370,8 @@ bool file_queue_pending(struct store_queue *store_queue)
     if (!queue->out)
         return false;
     set_signalling(queue, true);
+    /* The flag is seen by whoever finishes a request now, or the request by us. */
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
     io_uring_get_events(&queue->ring);
     return io_uring_cq_ready(&queue->ring) > 0;
 }

@@ -196,30 +196,46 @@ static bool inside(const struct file *file, const struct store_io *io)
     return !file_capacity(file, &capacity) && range_inside(io->offset, io->length, capacity);
 }
 
+/* True if a block device takes these only by writing zeros. */
+static bool cuts_blocks(const struct file *file, const struct store_io *io)
+{
+    return file->block_device && (io->offset | io->length) & (file->logical_block - 1);
+}
+
 static int make_zero(struct file *file, const struct store_io *io)
 {
     int error = -EOPNOTSUPP;
 
     if (!inside(file, io))
         return -EIO;
-    if (io->flags & STORE_UNMAP)
-        error = punch(file, io);
-    if (error == -EOPNOTSUPP)
-        error = zero_range(file, io);
+    if (!cuts_blocks(file, io)) {
+        if (io->flags & STORE_UNMAP)
+            error = punch(file, io);
+        if (error == -EOPNOTSUPP)
+            error = zero_range(file, io);
+    }
     if (error == -EOPNOTSUPP)
         error = write_zeros(file, io);
-    if (!error && io->flags & STORE_FUA && fdatasync(file->fd) < 0)
-        error = -errno;
     return error;
 }
 
+/* A discard may do less than it is asked to: the blocks that are whole. */
 static int discard(struct file *file, const struct store_io *io)
 {
     uint64_t range[2] = {io->offset, io->length};
 
+    if (cuts_blocks(file, io)) {
+        uint64_t block = file->logical_block;
+
+        range[0] = (io->offset + block - 1) & ~(block - 1);
+        range[1] = (io->offset + io->length) & ~(block - 1);
+        if (range[1] <= range[0])
+            return 0;
+        range[1] -= range[0];
+    }
     if (file->block_device && !ioctl(file->fd, BLKDISCARD, range))
         return 0;
-    return punch(file, io);
+    return cuts_blocks(file, io) ? 0 : punch(file, io);
 }
 
 void file_note_sync(struct file *file, const struct store_io *io, int result)
@@ -236,28 +252,42 @@ void file_note_sync(struct file *file, const struct store_io *io, int result)
 
 static int sync_file(struct file *file)
 {
-    if (load_once(&file->sync_failed))
-        return -EIO;
     return fdatasync(file->fd) < 0 ? -errno : 0;
 }
 
 static int serve(struct file *file, struct store_io *io, struct offload_scratch *scratch)
 {
+    int error;
+
     switch (io->op) {
     case STORE_READ:
     case STORE_WRITE: return transfer_all(file, io, scratch);
     case STORE_FLUSH: return sync_file(file);
     case STORE_DISCARD: return discard(file, io);
-    case STORE_WRITE_ZEROES: return make_zero(file, io);
+    case STORE_WRITE_ZEROES:
+        error = make_zero(file, io);
+        return error || !(io->flags & STORE_FUA) ? error : sync_file(file);
     default: return -EOPNOTSUPP;
     }
+}
+
+/* What syncs the page cache, one at a time, so that an error that one is told fails all that
+ * come after it. */
+static void serve_sync(struct file *file, struct store_io *io, struct offload_scratch *scratch)
+{
+    pthread_mutex_lock(&file->sync_lock);
+    io->result = load_once(&file->sync_failed) ? -EIO : serve(file, io, scratch);
+    file_note_sync(file, io, io->result);
+    pthread_mutex_unlock(&file->sync_lock);
 }
 
 void file_slow_serve(struct store_io *io, struct offload_scratch *scratch)
 {
     struct file *file = container_of(io->queue->store, struct file, store);
 
-    io->result = serve(file, io, scratch);
-    file_note_sync(file, io, io->result);
+    if (!file->direct && (io->op == STORE_FLUSH || io->flags & STORE_FUA))
+        serve_sync(file, io, scratch);
+    else
+        io->result = serve(file, io, scratch);
     file_queue_post(io);
 }
