@@ -77,7 +77,8 @@ OB_PUBLIC unsigned ob_queue_pop(struct ob_queue *queue, struct ob_chain **chains
  */
 OB_PUBLIC void ob_queue_complete(struct ob_queue *queue, struct ob_chain *chain, uint32_t written);
 
-/** Makes all completed chains visible to the driver, and calls it if it asked for that. */
+/** Makes all completed chains visible to the driver; it is called, if it asked for that, at the
+ *  end of the device's run(). */
 OB_PUBLIC void ob_queue_publish(struct ob_queue *queue);
 
 /** True while completing a chain of it can still reach the driver. */

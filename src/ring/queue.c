@@ -9,7 +9,9 @@
  * an edge, and reading would be one more system call.
  *
  * Publication. Completed chains are staged, and published in groups of a quarter of what is
- * out, and at the end of each run. Publishing is the only place that writes to the used ring.
+ * out, and at the end of each run. Publishing is the only place that writes to the used ring. A
+ * driver that polls sees each group at once; one that sleeps is called at the end of the run,
+ * since waking it for the first group would have it come and go for each.
  *
  * Generations. A queue that is taken from its driver (reset, lost connection) or that lost its
  * ring's memory gets a new generation at once; chains of an older one, when their I/O ends, go
@@ -126,6 +128,7 @@ static void forget_driver(struct ob_queue *queue)
 {
     queue->generation++;
     queue->popping = false;
+    queue->call_owed = false;
     queue->ring_lost = true;
     if (queue->order) {
         drop_order(queue); /* staged ones are among them */
@@ -167,6 +170,15 @@ static void stop_asking_for_kicks(struct ob_queue *queue)
         queue->format->no_kick(queue);
 }
 
+static void call_driver(struct ob_queue *queue)
+{
+    queue->call_owed = false;
+    if (!queue->call.call)
+        return;
+    counter_add(&queue->counters.calls, 1);
+    queue->call.call(queue->call.ctx);
+}
+
 static unsigned queue_run(struct ob_poller *poller, unsigned budget)
 {
     struct ob_queue *queue = container_of(poller, struct ob_queue, poller);
@@ -179,6 +191,8 @@ static unsigned queue_run(struct ob_poller *poller, unsigned budget)
     done = queue->type->run(queue->ctx, budget);
     if (queue->staged_count)
         ob_queue_publish(queue);
+    if (queue->call_owed)
+        call_driver(queue);
     if (unlikely(queue->state == QUEUE_DRAINING) && !queue->pool.taken)
         finish_drain(queue);
     return done;
@@ -365,12 +379,8 @@ void ob_queue_complete(struct ob_queue *queue, struct ob_chain *chain, uint32_t 
 
 void ob_queue_publish(struct ob_queue *queue)
 {
-    if (!queue->format->publish(queue))
-        return;
-    if (queue->call.call) {
-        counter_add(&queue->counters.calls, 1);
-        queue->call.call(queue->call.ctx);
-    }
+    if (queue->format->publish(queue))
+        queue->call_owed = true;
 }
 
 bool ob_queue_chain_live(const struct ob_queue *queue, const struct ob_chain *chain)

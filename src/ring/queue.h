@@ -61,6 +61,7 @@ struct ob_queue {
     bool popping;          /* running, enabled and not broken */
     bool kick_wanted;      /* the driver was asked to kick */
     bool blocked;          /* the last pop ended for a reason that no kick ends */
+    bool call_owed;        /* something was published that the driver wants to be told of */
     uint8_t publish_every; /* completions until the next publication */
     unsigned staged_count;
     struct ob_queue_map *map;
