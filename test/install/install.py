@@ -115,6 +115,23 @@ class Installed(unittest.TestCase):
                                     env={'LD_LIBRARY_PATH': self.path('libdir')}),
                              r'liboutboard\.so\.\d+ => ' + re.escape(self.root))
 
+    def test_block_client_on_a_page(self):
+        """doc/examples/read_disk.c, built against what is installed, reads what a disk holds."""
+        library = {'LD_LIBRARY_PATH': self.path('libdir')}
+        with tempfile.TemporaryDirectory() as folder:
+            disk, socket = os.path.join(folder, 'disk.img'), os.path.join(folder, 's')
+            with open(disk, 'wb') as file:
+                file.write(b'first sector'.ljust(512, b'.') + bytes(65536 - 512))
+            output(os.environ.get('CC', 'cc'), '-Wall', '-Wextra', '-o', 'read_disk',
+                   os.path.join(SOURCE, 'doc', 'examples', 'read_disk.c'),
+                   *self.pkg_config('--cflags', '--libs'), cwd=folder)
+            with subprocess.Popen([self.path('bindir', 'outboard'), 'blk', disk, '--read-only',
+                                   '--socket-path', socket], stdout=subprocess.PIPE) as served:
+                served.stdout.readline()  # it listens
+                told = output('./read_disk', 'vhost-user:' + socket, cwd=folder, env=library)
+                served.terminate()
+            self.assertEqual(told, 'first sector'.ljust(512, '.'))
+
     def exported(self):
         lines = output('nm', '-D', '--defined-only', self.path('libdir', 'liboutboard.so'))
         return {line.split()[-1] for line in lines.splitlines()}
