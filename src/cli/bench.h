@@ -104,6 +104,9 @@ extern const char *const bench_patterns[];
 /* An in-process device that does nothing but move rings: the ceiling. "bare:[CPU]". */
 extern const struct ob_frontend_ops bench_bare;
 
+/* Has the calling thread run on one CPU; -1: leaves it as it is. */
+void bench_pin(int cpu);
+
 /* Nanoseconds of a cache line's round trip between two CPUs. */
 double bench_line(int cpu_a, int cpu_b);
 

@@ -16,7 +16,6 @@
 
 #include <errno.h>
 #include <linux/virtio_blk.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -159,13 +158,7 @@ static void *bare_main(void *arg)
 {
     struct bare_queue *queue = arg;
 
-    if (queue->cpu >= 0) {
-        cpu_set_t cpus;
-
-        CPU_ZERO(&cpus);
-        CPU_SET((size_t)queue->cpu, &cpus);
-        sched_setaffinity(0, sizeof(cpus), &cpus);
-    }
+    bench_pin(queue->cpu);
     if (queue->setup.features & feature_bit(VIRTIO_F_RING_PACKED))
         packed_loop(queue);
     else

@@ -9,7 +9,6 @@
 #include "cli/bench.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
@@ -59,7 +58,6 @@ int bench_copy(const struct bench_options *options, struct bench_result *ret)
     int cpu = options->n_cpus ? options->cpus[0] : 0;
     uint8_t *from = shared_memory(options->span);
     uint8_t *to = shared_memory(options->depth * options->size);
-    cpu_set_t cpus;
     double begin;
 
     memset(ret, 0, sizeof(*ret));
@@ -71,9 +69,7 @@ int bench_copy(const struct bench_options *options, struct bench_result *ret)
     }
     if (options->line_cpu >= 0)
         ret->line_before = ret->line_after = bench_line(cpu, options->line_cpu);
-    CPU_ZERO(&cpus);
-    CPU_SET((size_t)cpu, &cpus);
-    sched_setaffinity(0, sizeof(cpus), &cpus);
+    bench_pin(cpu);
     copy(options, to, from, options->warm_up);
     begin = seconds_now();
     ret->requests = copy(options, to, from, options->seconds);

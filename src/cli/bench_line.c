@@ -26,10 +26,12 @@ struct line_test {
     int cpu;
 };
 
-static void pin(int cpu)
+void bench_pin(int cpu)
 {
     cpu_set_t cpus;
 
+    if (cpu < 0)
+        return;
     CPU_ZERO(&cpus);
     CPU_SET((size_t)cpu, &cpus);
     sched_setaffinity(0, sizeof(cpus), &cpus);
@@ -39,7 +41,7 @@ static void *answer(void *arg)
 {
     struct line_test *test = arg;
 
-    pin(test->cpu);
+    bench_pin(test->cpu);
     while (!load_once(&test->stop)) {
         uint32_t ball = load_acquire(&test->ball);
 
@@ -91,7 +93,7 @@ double bench_line(int cpu_a, int cpu_b)
     if (sched_getaffinity(0, sizeof(before), &before) ||
         pthread_create(&thread, NULL, answer, &test))
         return 0;
-    pin(cpu_a);
+    bench_pin(cpu_a);
     for (unsigned i = 0; i < SERIES; i++) {
         ticks[n] = series(&test);
         if (ticks[n])

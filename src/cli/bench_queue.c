@@ -23,7 +23,6 @@
 #include <errno.h>
 #include <linux/virtio_blk.h>
 #include <math.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -356,17 +355,6 @@ static double thread_cpu(void)
     return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
 }
 
-static void pin(int cpu)
-{
-    cpu_set_t cpus;
-
-    if (cpu < 0)
-        return;
-    CPU_ZERO(&cpus);
-    CPU_SET((size_t)cpu, &cpus);
-    sched_setaffinity(0, sizeof(cpus), &cpus);
-}
-
 static struct state *state_new(struct bench_queue *queue)
 {
     const struct bench_options *options = queue->options;
@@ -390,7 +378,7 @@ void *bench_queue_main(void *arg)
     struct bench_queue *queue = arg;
     struct state *state;
 
-    pin(queue->cpu);
+    bench_pin(queue->cpu);
     state = state_new(queue);
     if (!state || !state->used || !state->began || (queue->options->verify && !state->versions))
         queue->failed = -ENOMEM;

@@ -63,6 +63,8 @@ void bench_print(const struct bench_options *options, const struct bench_result 
            options->poll ? ", polling" : "");
     printf("  requests   %s/s\n", scaled(rate, a, sizeof(a)));
     printf("  bandwidth  %sB/s\n", scaled(rate * (double)options->size, a, sizeof(a)));
+    if (!result->latency.count)
+        return; /* a loop of copies has none */
     printf("  latency    mean %s", duration(histogram_mean(&result->latency), a, sizeof(a)));
     for (unsigned i = 0; i < array_size(percentiles); i++)
         printf(", %s %s", percentiles[i].label,

@@ -127,20 +127,6 @@ struct prepared_base prepared_base(const struct prepared *ring)
                                   ring->pack.avail_wrap, ring->pack.used_wrap};
 }
 
-static bool split_has_used(const struct prepared *ring)
-{
-    return load_acquire(&ring->split.used->idx) != ring->split.used_next;
-}
-
-static bool packed_has_used(const struct prepared *ring)
-{
-    uint16_t flags = load_acquire(&ring->pack.desc[ring->pack.used_next].flags);
-    bool avail = flags & (1u << VRING_PACKED_DESC_F_AVAIL);
-    bool used = flags & (1u << VRING_PACKED_DESC_F_USED);
-
-    return avail == ring->pack.used_wrap && used == ring->pack.used_wrap;
-}
-
 bool prepared_ask_call(struct prepared *ring)
 {
     if (ring->packed) {
@@ -155,7 +141,7 @@ bool prepared_ask_call(struct prepared *ring)
         store_once(&ring->split.avail->flags, (uint16_t)0);
     }
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    return ring->packed ? packed_has_used(ring) : split_has_used(ring);
+    return ring->packed ? prepared_packed_has_used(ring) : prepared_split_has_used(ring);
 }
 
 void prepared_no_call(struct prepared *ring)

@@ -82,6 +82,8 @@ bool prepared_split_submit(struct prepared *ring, const uint32_t *requests, unsi
 bool prepared_packed_submit(struct prepared *ring, const uint32_t *requests, unsigned count);
 int prepared_split_reap(struct prepared *ring, struct ob_driver_used *used, unsigned max);
 int prepared_packed_reap(struct prepared *ring, struct ob_driver_used *used, unsigned max);
+bool prepared_split_has_used(const struct prepared *ring);
+bool prepared_packed_has_used(const struct prepared *ring);
 
 /*
  * For the formats: takes back what a used entry stands for, which IN_ORDER is all up to request.

@@ -165,3 +165,8 @@ int prepared_packed_reap(struct prepared *ring, struct ob_driver_used *used, uns
     }
     return (int)count;
 }
+
+bool prepared_packed_has_used(const struct prepared *ring)
+{
+    return is_used(ring);
+}

@@ -112,3 +112,8 @@ int prepared_split_reap(struct prepared *ring, struct ob_driver_used *used, unsi
     }
     return (int)count;
 }
+
+bool prepared_split_has_used(const struct prepared *ring)
+{
+    return load_acquire(&ring->split.used->idx) != ring->split.used_next;
+}
