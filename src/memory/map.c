@@ -13,7 +13,7 @@
  * A map holds the one that took its place, so they are released in their order: a request may be
  * out under the map before last, and what was removed since is still used by it.
  *
- * Queues keep the range of their last hit and look there first (map_range_holds()); this file
+ * Queues keep the range of their last hit and look there first (ring/gather.h); this file
  * is the way for the others: a binary search for descriptors' addresses, a scan for ring
  * addresses, which are translated only when a ring starts or the map changes.
  */

@@ -271,12 +271,15 @@ static int serve(struct file *file, struct store_io *io, struct offload_scratch 
     }
 }
 
-/* What syncs the page cache, one at a time, so that an error that one is told fails all that
- * come after it. */
+/* What syncs the page cache, one at a time, so that an error that one is told fails all flushes
+ * after it. A write that is to be durable speaks for itself only, and goes on. */
 static void serve_sync(struct file *file, struct store_io *io, struct offload_scratch *scratch)
 {
     pthread_mutex_lock(&file->sync_lock);
-    io->result = load_once(&file->sync_failed) ? -EIO : serve(file, io, scratch);
+    if (io->op == STORE_FLUSH && load_once(&file->sync_failed))
+        io->result = -EIO;
+    else
+        io->result = serve(file, io, scratch);
     file_note_sync(file, io, io->result);
     pthread_mutex_unlock(&file->sync_lock);
 }

@@ -356,6 +356,8 @@ static void test_sync_failed(void **state)
     assert_int_equal(bench_command(&f.bench, STORE_FLUSH, 0, 0, 0), -EIO);
     assert_int_equal(bench_command(&f.bench, STORE_FLUSH, 0, 0, 0), -EIO);
     assert_int_equal(bench_transfer(&f.bench, STORE_READ, f.data, 0, 4096), 0);
+    assert_int_equal(bench_command(&f.bench, STORE_WRITE_ZEROES, STORE_FUA, 0, 4096), 0);
+    assert_int_equal(bench_command(&f.bench, STORE_FLUSH, 0, 0, 0), -EIO);
     teardown_with(&f, -EIO); /* nor does closing */
 }
 
